@@ -20,8 +20,7 @@ from snnconv.core import runtime
 from snnconv.errors import UsageError
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import SITES, Graph, Node
-from snnconv.graph.memory import COPIES, most_alive
-from snnconv.graph.network import is_fixed
+from snnconv.graph.network import COPIES, is_fixed, most_alive
 
 LAYER_BITS, CHANNEL_BITS = 10, 8
 """Relative errors of 0.05 and 0.2 % at most; 12 kB a layer, 3 kB a channel, an octave."""

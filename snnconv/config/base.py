@@ -233,8 +233,9 @@ class SimulationConfig(DataConfig):
     )
     memory: str | None = Field(
         default=None,
-        description="memory that a simulation may use in addition to the network and the data, "
-        "for example 500MiB or 4GiB; by default half of what the process may still use",
+        description="memory that a simulation or calibration may use in addition to the network "
+        "and the data, for example 500MiB or 4GiB; by default half of what the process may still "
+        "use",
     )
 
     @field_validator("memory", mode="before")

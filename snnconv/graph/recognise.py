@@ -19,6 +19,8 @@ from snnconv.graph.operations.function import Pointwise
 MASKS = ("gt0", "ge0")
 """Functions that are 1 where their argument is above 0, and 0 elsewhere."""
 
+_MOVES = ("identity", "reshape", "permute", "expand", "slice", "take", "concat")
+
 _CLOSE = 1e-5  # relative: constants as close as this are equal but for float arithmetic
 
 
@@ -43,6 +45,20 @@ def recognised(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict
                 site, made[site.tensors["threshold"]] = found
                 nodes[site.name] = site
     return replace(graph, nodes=tuple(nodes.values())), made
+
+
+def is_mask(nodes: Mapping[str, Node], tensors: Mapping[str, Tensor], name: str) -> bool:
+    """Whether a value is 0 or 1 everywhere: a comparison, its negation, or such values moved."""
+    node = nodes.get(name)
+    if node is None:
+        return False
+    if node.op == "affine":
+        line = _own_line(node, tensors)
+        negated = line is not None and _is(line[0], -1) and _is(line[1], 1)
+        return negated and is_mask(nodes, tensors, node.inputs[0])
+    if node.op in _MOVES:
+        return all(is_mask(nodes, tensors, source) for source in node.inputs)
+    return node.op == "pointwise" and attributes(node, Pointwise).function in MASKS
 
 
 def _masked(nodes: Mapping[str, Node], tensors: Mapping[str, Tensor], node: Node) -> str | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import Node
-from snnconv.graph.memory import COPIES, most_alive
+from snnconv.graph.network import COPIES, most_alive
 from snnconv.graph.ops import OPS, Role
 from snnconv.graph.signals import Signal
 

@@ -188,6 +188,17 @@ def test_more_than_its_words_hold(rows, bits, most):
     assert same(made, histogram(rows, bits))
 
 
+def test_a_word_holds_as_many_equal_activations_as_it_says():
+    """Their rests, the largest that there are, add up below the number of activations."""
+    largest = 2.0 - 2.0**-23
+    made = Histogram(1, 8)
+    made.update(torch.tensor([[2.0**-12], [largest]]))
+    for _ in range(3):
+        made.update(torch.full((2**22, 1), largest))
+    assert made.counts.max() == 3 * 2**22 + 1
+    assert made.sums().max() == largest * (3 * 2**22 + 1)
+
+
 @laws
 @given(activations(), bits)
 def test_sums_ranges_and_minimum_are_exact(rows, bits):

@@ -269,16 +269,31 @@ def test_a_network_that_can_not_be_converted(tmp_path):
     assert "gelu" in result.err.lower()
 
 
+def greedy(folder):
+    """A method with a correction that holds 4 MiB of each sample."""
+    text = (
+        "from snnconv.corrections.bias import Bias\n"
+        "class Greedy(Bias):\n"
+        "    def held(self, network, timesteps):\n"
+        "        return 2**20\n"
+    )
+    (folder / "greedy.py").write_text(text)
+    correct = f'[[correct]]\nmethod = "{folder / "greedy.py"}:Greedy"\n'
+    method = folder / "greedy.toml"
+    method.write_text(f'title = "greedy"\nreference = "none"\n[convert]\nneuron = "if"\n{correct}')
+    return method
+
+
 def test_a_method_that_fails_leaves_the_others(compared, tmp_path):
-    """Of 20 KiB, a correction does not see its samples; nothing else needs so much."""
-    words = ("--methods", "calibration-light,percentile", "--timesteps", "1,2", *FEW)
-    little = (*words, "--memory", "20KiB", "--run", tmp_path)
+    """Of 30 MiB, a correction does not see its samples; nothing else needs so much."""
+    words = ("--methods", f"{greedy(tmp_path)},percentile", "--timesteps", "1,2", *FEW)
+    little = (*words, "--memory", "30MiB", "--run", tmp_path)
     result = here("compare", *little, "--json")
     assert result.code == ExitCode.CHECK_FAILED
     found = json.loads(result.out)
     assert [(row["method"], row["timesteps"]) for row in found["failed"]] == [
-        ("calibration-light", 1),
-        ("calibration-light", 2),
+        ("greedy", 1),
+        ("greedy", 2),
     ]
     assert {row["code"] for row in found["failed"]} == {ExitCode.USAGE}
     for row in found["failed"]:
@@ -289,9 +304,9 @@ def test_a_method_that_fails_leaves_the_others(compared, tmp_path):
         for name in ("accuracy", "energy_total_mj", "sops_per_sample", "latency_steps"):
             assert cell[name] == whole[name], key
     (said,) = found["warnings"]
-    assert "calibration-light at T = 1, 2 was not measured: memory does not hold" in said
+    assert "greedy at T = 1, 2 was not measured: memory does not hold" in said
     first = describe(CompareReport.model_validate(found))[1]
-    assert first.rows[1] == ("calibration-light", "failed", "failed")
+    assert first.rows[1] == ("greedy", "failed", "failed")
     again = json.loads(here("compare", *little, "--json").out)
     assert (again["cells_run"], len(again["failed"])) == (0, 2)
     after = done("compare", *words, "--memory", "1GiB", "--run", tmp_path)
@@ -299,7 +314,7 @@ def test_a_method_that_fails_leaves_the_others(compared, tmp_path):
 
 
 def test_where_every_method_fails_the_error_is_told(tmp_path):
-    words = ("--methods", "calibration-light", "--timesteps", 2, *FEW, "--memory", "20KiB")
+    words = ("--methods", greedy(tmp_path), "--timesteps", 2, *FEW, "--memory", "30MiB")
     result = here("compare", *words, "--run", tmp_path)
     refuses(result, ExitCode.USAGE, "memory does not hold what a correction sees")
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from snnconv.errors import ObstaclesError
 from snnconv.frontends.onnx.importer import import_onnx
+from snnconv.frontends.pt2.importer import import_exported
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph.network import Network
 
@@ -71,6 +72,25 @@ def test_masks_of_other_values_are_named_and_taken_on_request(tmp_path):
         "Where)",
     }
     assert "multiply" in ops(read(net(forward), tmp_path, False, analog=True).graph)
+
+
+def test_a_negated_mask_is_a_mask_from_every_front_end(tmp_path):
+    def forward(h):
+        above = ~(h > 0.1).unsqueeze(1)
+        below = (1 - (h > 0.2).float()).bool()
+        return h.mT.mH.adjoint() * above.bool().squeeze(1) + h.masked_fill(~below, 0.5)
+
+    module, file = net(forward), tmp_path / "network.pt2"
+    sizes = ({0: torch.export.Dim("batch")},)
+    program = torch.export.export(module.eval(), (torch.rand(2, *IMAGE),), dynamic_shapes=sizes)
+    torch.export.save(program, file)
+    live, of_program = capture(module, IMAGE, analog=True), import_exported(file, IMAGE, True)
+    of_onnx = read(module, tmp_path, False, analog=True)
+    kinds = [[op for op in ops(of.graph) if op != "identity"] for of in (live, of_program, of_onnx)]
+    assert kinds[0] == kinds[1] == kinds[2]
+    assert all(of.verdict.difference < 1e-5 for of in (live, of_program, of_onnx))
+    with pytest.raises(ObstaclesError, match="a cast to something other than floats"):
+        read(net(lambda h: h * h.bool()), tmp_path, False, analog=True)
 
 
 def test_a_mask_of_attention_that_depends_on_the_input(tmp_path):

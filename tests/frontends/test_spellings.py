@@ -71,6 +71,22 @@ def test_flatten(flatten):
     assert set(ops(graph)) <= {"reshape", "identity"}
 
 
+@pytest.mark.parametrize(
+    "turned",
+    [
+        lambda x: x.transpose(1, 2),
+        lambda x: x.mT,
+        lambda x: x.mH,
+        lambda x: x.adjoint(),
+        lambda x: torch.adjoint(x.data),
+        lambda x: x.real.flatten(1).T.T.view(-1, 3, 4).mT,
+    ],
+)
+def test_matrices_transposed(turned):
+    graph = captured(Calls(lambda n, x: n.part(x).flatten(1), part=turned), (3, 4))
+    assert [op for op in ops(graph) if op != "identity"][-2:] == ["permute", "reshape"]
+
+
 def test_unflatten():
     module = nn.Sequential(
         nn.Linear(6, 8), nn.Unflatten(1, (2, 2, 2)), nn.Conv2d(2, 3, 2), nn.Flatten()

@@ -47,9 +47,14 @@ def transpose(shape: Shape, x: object, dim0: int, dim1: int) -> NodeSpec:
     return permute(shape, x, order)
 
 
-def t(shape: Shape, x: object) -> NodeSpec:
-    """The two axes swapped."""
-    return transpose(shape, x, 0, 1)
+def reversed_axes(shape: Shape, x: object) -> NodeSpec:
+    """All axes in reverse order: of a matrix, the two swapped."""
+    return permute(shape, x, *range(len(shape))[::-1])
+
+
+def matrices_transposed(shape: Shape, x: object) -> NodeSpec:
+    """The last two axes swapped; real numbers are their own conjugates."""
+    return transpose(shape, x, -2, -1)
 
 
 def movedim(shape: Shape, x: object, source: Extent, destination: Extent) -> NodeSpec:
@@ -203,11 +208,18 @@ LOWERINGS = (
         aten=("transpose.int", "swapaxes"),
     ),
     Lowering(
-        make=t,
+        make=reversed_axes,
         batch_axis=BatchAxis.MOVES,
         functions=(torch.t,),
-        methods=("t",),
-        aten=("t",),
+        methods=("t", "T", "H"),
+        aten=("t", "numpy_T", "matrix_H"),
+    ),
+    Lowering(
+        make=matrices_transposed,
+        batch_axis=BatchAxis.MOVES,
+        functions=(torch.adjoint,),
+        methods=("adjoint", "mT", "mH"),
+        aten=("adjoint", "mT", "mH"),
     ),
     Lowering(
         make=movedim,

@@ -10,6 +10,7 @@ from snnconv.errors import one_line
 from snnconv.frontends.lowering.contract import Activation, NodeSpec, Refused, Shape, Stored
 from snnconv.graph.ir import INPUT, Node
 from snnconv.graph.ops import OPS
+from snnconv.graph.recognise import is_mask
 
 
 class GraphBuilder:
@@ -59,6 +60,12 @@ class GraphBuilder:
         self.give(name, made.tensors)
         self._added[id(made)] = (made, name)
         return name
+
+    def activation(self, name: str, shape: Shape) -> Activation:
+        """Return a node's value, or the input, as an operand."""
+        return Activation(
+            name, shape, self.nodes.get(name), is_mask(self.nodes, self.tensors, name)
+        )
 
     def give(self, name: str, tensors: Mapping[str, Stored | None]) -> None:
         """Let a node use more tensors, by role."""

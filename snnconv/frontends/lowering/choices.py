@@ -30,9 +30,7 @@ from snnconv.frontends.lowering.contract import (
     activation,
     in_place,
 )
-from snnconv.graph.network import attributes
 from snnconv.graph.operations.function import Pointwise
-from snnconv.graph.recognise import MASKS
 from snnconv.graph.remedies import BATCH_FIRST, NO_PADDING
 
 
@@ -122,17 +120,9 @@ def masked_fill(shape: Shape, x: object, mask: object, value: object) -> NodeSpe
 
 def inverted(shape: Shape, x: object) -> NodeSpec:
     """1 where a mask is 0."""
-    if not is_mask(activation(x)):
+    if not activation(x).mask:
         raise Refused("the negation of something other than a comparison", "negate a comparison")
     return _negated(x)
-
-
-def is_mask(x: Activation) -> bool:
-    """Whether a value is a comparison's."""
-    made = x.made
-    if made is None or made.op != "pointwise":
-        return False
-    return attributes(made, Pointwise).function in MASKS
 
 
 def _negated(mask: object) -> NodeSpec:
@@ -186,7 +176,7 @@ LOWERINGS = (
         functions=(operator.invert, torch.logical_not, torch.bitwise_not),
         methods=("logical_not", "bitwise_not"),
         aten=("logical_not", "bitwise_not"),
-        onnx={"Not": Onnx(lambda call: _negated(call.x))},
+        onnx={"Not": Onnx(lambda call: inverted((), call.x))},
     ),
     Lowering(
         make=where,

@@ -43,11 +43,13 @@ class Activation:
         node: the name of the node that gives it.
         shape: the shape, with the batch.
         made: the node, for makers that examine it.
+        mask: whether it is 0 or 1 everywhere, as comparisons are.
     """
 
     node: str
     shape: tuple[int, ...]
     made: Node | None = None
+    mask: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from snnconv.frontends.lowering.call import Call, spelled
-from snnconv.frontends.lowering.choices import is_mask
 from snnconv.frontends.lowering.contract import (
     BatchAxis,
     Lowering,
@@ -46,9 +45,11 @@ def stochastic_depth(
 def aten_identity(shape: Shape, x: object, *to: object, **options: object) -> NodeSpec:
     """The value itself; a type or layout that is given has to be the one that everything has.
 
-    Tokens may become whole numbers, because they are whole.
+    Tokens may become whole numbers, because they are whole, and comparisons stay 0 or 1.
     """
     for value in (*to, *options.values()):
+        if value is torch.bool and activation(x).mask:
+            continue
         if value in (torch.int64, torch.int32):
             return whole(shape, x)
         if isinstance(value, torch.dtype):
@@ -74,7 +75,7 @@ def onnx_cast(call: Call) -> NodeSpec:
     """Floats as floats, in which the graph computes; tokens are whole, and comparisons 0 or 1."""
     if call.texts and call.attrs.get("to") in _WHOLE:
         return whole((), call.x)
-    if call.attrs.get("to") == _BOOL and is_mask(call.x):
+    if call.attrs.get("to") == _BOOL and call.x.mask:
         return identity((), call.x)
     if call.attrs.get("to") not in _FLOATS:
         raise Refused("a cast to something other than floats")
@@ -94,14 +95,14 @@ LOWERINGS = (
         make=identity,
         batch_axis=BatchAxis.MOVES,
         modules={nn.Identity: ()},
-        functions=(torch.clone,),
-        methods=("clone", "contiguous", "detach", "float"),
+        functions=(torch.clone, torch.real),
+        methods=("clone", "contiguous", "detach", "float", "data", "real"),
     ),
     Lowering(
         make=aten_identity,
         batch_axis=BatchAxis.EACH,
         aten=(
-            *("clone", "contiguous", "detach", "alias", "lift_fresh_copy"),
+            *("clone", "contiguous", "detach", "alias", "lift_fresh_copy", "real"),
             *("to.dtype", "to.dtype_layout", "to.device", "_to_copy", "type_as"),
         ),
         onnx={

@@ -242,7 +242,7 @@ class _Translator:
         if made.ending is not None:
             self.ending = made.ending
         name = self.builder.add(made, operator.name)
-        return Activation(name, shape, self.builder.nodes[name])
+        return self.builder.activation(name, shape)
 
     def _with_bias(self, operator: Operator, operands: Sequence[Operand]) -> Operand:
         """Make a sum of a matrix product and a constant one linear layer with a bias."""

@@ -107,15 +107,22 @@ def index_of(node: torch.fx.Node) -> Any:
     """Which of several values of a call a node takes; None where it does something else."""
     if node.target is operator.getitem:
         return node.args[1]
-    if node.target is getattr:  # of a named tuple
+    if of_attribute(node):  # of a named tuple
         return {"values": 0, "indices": 1}.get(str(node.args[1]))
     if node.target is torch.ops.aten.select.int and node.args[1] == 0:
         return node.args[2]
     return None
 
 
+def of_attribute(node: torch.fx.Node) -> bool:
+    """Whether a node reads an attribute of a value, such as ``x.mT``."""
+    return node.target is getattr
+
+
 def target_name(node: torch.fx.Node) -> str:
-    """The name of a call."""
+    """The name of a call, or of an attribute that is read."""
+    if of_attribute(node):
+        return str(node.args[1])
     return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "?")
 
 

@@ -33,6 +33,7 @@ from snnconv.frontends.torch.interpreter import (
     TraceInterpreter,
     attributes,
     index_of,
+    of_attribute,
     place,
     target_name,
 )
@@ -240,7 +241,8 @@ class _Translator:
         """What a call is, in an error."""
         if node.op == "call_module":
             return f"module {type(self.traced.get_submodule(str(node.target))).__name__}"
-        return f"{node.op.removeprefix('call_')} '{target_name(node)}'"
+        kind = "attribute" if of_attribute(node) else node.op.removeprefix("call_")
+        return f"{kind} '{target_name(node)}'"
 
     def _made(self, node: torch.fx.Node) -> batch_axis.Result | list[Any]:
         called = self._called(node)
@@ -251,10 +253,13 @@ class _Translator:
             known = of_module and of_module.lowering
             keywords = attributes(path, module, of_module.attributes) if of_module else {}
         else:
-            known, keywords = of_target(node.target), {}
+            # an attribute is a method without arguments
+            target = target_name(node) if of_attribute(node) else node.target
+            known, keywords = of_target(target), {}
         if known is None:
             raise Refused(called)
-        arguments = list(map_aggregate(node.args, self._argument))
+        given = node.args[:1] if of_attribute(node) else node.args
+        arguments = list(map_aggregate(given, self._argument))
         keywords |= map_aggregate(node.kwargs, self._argument)
         if "input" in keywords:
             arguments.insert(0, keywords.pop("input"))
@@ -323,7 +328,7 @@ class _Translator:
 
     def _operand(self, held: _Held, shape: tuple[int, ...]) -> Activation | BatchMoved:
         """A value as an operand, in the shape that the trace has."""
-        plain = Activation(held.name, shape, self.builder.nodes.get(held.name))
+        plain = self.builder.activation(held.name, shape)
         if held.first:
             return plain
         moved = BatchMoved(plain, held.batch, held.before, held.behind)
