@@ -68,10 +68,6 @@ class Drawn(NamedTuple):
     x: Tensor
     labels: Tensor | None
 
-    def size(self) -> int:
-        """Return how many samples there are."""
-        return len(self.indices)
-
 
 @dataclass(frozen=True)
 class Normalisation:

@@ -77,7 +77,7 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
     def drawn() -> Iterator[Drawn]:
         every = batches(source.train, ann.data, mine, plan.samples)
         label = f"calibrate, pass {len(passes) + 1}" if passes else "calibrate"
-        return told_of(progress, label, len(mine), every, Drawn.size)
+        return told_of(progress, label, len(mine), every, _samples)
 
     def told(done: Pass) -> None:
         passes.append(done)
@@ -394,3 +394,7 @@ def _simulated(
         found = sin_ratios(*given, config.engine)
     say_breach(session, progress)
     return found, snn.paths()
+
+
+def _samples(batch: Drawn) -> int:
+    return len(batch.indices)

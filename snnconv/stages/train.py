@@ -315,7 +315,7 @@ def _calibrated(
 
     def drawn() -> Iterator[Drawn]:
         every = batches(dataset.train, made.data, distributed.share(sample), VALIDATION_BATCH)
-        return told_of(progress, "calibrate", len(sample), every, Drawn.size)
+        return told_of(progress, "calibrate", len(sample), every, _samples)
 
     return calibrate(made, method, drawn, session.device)
 
@@ -360,3 +360,7 @@ def _holding(made: Checkpoint, module: Network | SpikingNetwork) -> Checkpoint:
     if isinstance(module, SpikingNetwork):
         return replace(made, network=module.network.tensors(), neurons=learned(module))
     return replace(made, network=module.tensors())
+
+
+def _samples(batch: Drawn) -> int:
+    return len(batch.indices)
