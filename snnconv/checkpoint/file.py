@@ -64,11 +64,20 @@ def plain(tensors: Mapping[str, Tensor]) -> bytes:
 
 
 def _whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return contiguous clones, because safetensors takes no two names for one memory."""
-    return {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in tensors.items()
-    }
+    """Return contiguous tensors; those in a memory that another one has, too, are cloned.
+
+    safetensors takes no two names for one memory. Clones of all would take as much as the file.
+    """
+    found: dict[str, Tensor] = {}
+    memories: set[int] = set()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        memory = plain.untyped_storage()
+        if memory.data_ptr() in memories or memory.nbytes() != plain.nbytes:
+            plain = plain.clone(memory_format=torch.contiguous_format)
+        memories.add(plain.untyped_storage().data_ptr())
+        found[name] = plain
+    return found
 
 
 def _signed(document: Mapping[str, Any]) -> str:

@@ -115,6 +115,21 @@ def test_a_cell_is_what_its_stages_give_by_hand(compared, tmp_path, method, T):
     assert cell["latency_steps"] == (4 * T if method == "lm-ht-uniform" else T)  # four layers wait
 
 
+def test_a_cell_at_steps_that_are_no_power_of_two_runs_on_its_own(tmp_path):
+    """An evaluation keeps which samples are right at its T and at powers of two alone."""
+    run = tmp_path / "compared"
+    found = compare(run, "--methods", "percentile", "--timesteps", "6,3,2")
+    assert (found["cells_run"], found["cells_kept"]) == (2, 1)
+    calibrate = ("--method", "percentile", "--granularity", "layer", "--samples", 64)
+    done("calibrate", *calibrate, "--run", tmp_path)
+    done("convert", "--timesteps", 3, "--run", tmp_path)
+    by_hand = done("evaluate", "--limit", 40, "--run", tmp_path)
+    cell = cells(found)["percentile", 3]
+    assert cell["accuracy"] == by_hand["accuracy"][-1]
+    for key in ("energy_total_mj", "sops_per_sample", "against_ann", "latency_steps"):
+        assert cell[key] == by_hand[key]
+
+
 def typed(options):
     """A table of a preset as a user would type it."""
     for name, value in options.items():
