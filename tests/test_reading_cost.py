@@ -21,7 +21,7 @@ from snnconv.neurons.if_ import IF
 
 PACKAGE = str(Path(snnconv.__file__).parent)
 FIRST = "simulate.py:simulate"  # that the stage calls
-FILES, DEPTH, SHAPES = 51, 8, 3
+FILES, DEPTH, SHAPES = 52, 8, 3
 
 
 class Reader:
