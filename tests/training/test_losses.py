@@ -122,3 +122,19 @@ def test_with_local_each_layer_learns_by_its_own_error():
         "local=True",
         True,
     )
+
+
+def test_a_distance_is_that_of_the_tasks_probabilities_or_the_relative_error():
+    torch.manual_seed(0)
+    x, a, t = torch.randn(3, 4), torch.randn(3, 4), 2.0
+    p, q = (a / t).sigmoid(), (x / t).sigmoid()
+    bernoulli = (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).mean()
+    found = TASKS.load("multi-label").distance(x, a, t)
+    torch.testing.assert_close(found, t * t * bernoulli)
+    for name in ("regression", "ranking"):
+        found = TASKS.load(name).distance(x, a, t)
+        torch.testing.assert_close(found, (x - a).norm() ** 2 / a.norm() ** 2)
+    maps = [each.reshape(1, 4, 3).expand(2, 4, 3) for each in (x, a)]
+    rows = [each.movedim(1, -1).reshape(-1, 4) for each in maps]
+    wanted = CLASSES.distance(*rows, t)
+    torch.testing.assert_close(TASKS.load("segmentation").distance(*maps, t), wanted)
