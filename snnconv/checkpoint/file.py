@@ -40,7 +40,9 @@ def canonical_json(data: Any) -> str:
 def digest(tensor: Tensor) -> str:
     """Return the SHA-256 of a tensor's type, shape and bytes."""
     found = hashlib.sha256(f"{tensor.dtype} {list(tensor.shape)}\n".encode())
-    found.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    dense = tensor.detach().contiguous()
+    # one number is contiguous with any stride, and a view as bytes wants a stride of 1
+    found.update(dense.as_strided((dense.numel(),), (1,)).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 

@@ -88,6 +88,12 @@ def test_tensors_that_share_memory(file):
     assert all(torch.equal(found, row) for found in load(file).neurons.values())
 
 
+def test_a_single_number_is_saved_with_any_stride(file):
+    number = torch.empty_strided((1,), (4,)).fill_(3)
+    save(replace(spiking(), neurons=dict.fromkeys(spiking().neurons, number)), file)
+    assert {found.item() for found in load(file).neurons.values()} == {3}
+
+
 def test_thresholds_are_found_by_site():
     assert {name: t.tolist() for name, t in spiking().thresholds().items()} == {
         "2": [0.5, 1.0, 1.5],
