@@ -12,6 +12,7 @@ from snnconv.render.svg.elements import coordinate, fit, fit_all, tag, text_widt
 from snnconv.render.svg.histogram import BINS, Panel, histogram_plot, power, rebin
 from snnconv.render.svg.plot import Axis, Frame, Rule, Series, line_plot, thin
 from snnconv.render.svg.scale import Scale, linear, linear_ticks, log, nice_step
+from snnconv.render.svg.small import Picture, pictures_plot
 from snnconv.render.svg.styles import MARKERS, Style, marker, run_style
 
 finite = st.floats(-1e12, 1e12).map(lambda v: float(f"{v:.9g}"))
@@ -212,3 +213,18 @@ def test_a_number_beyond_all_bounds_has_no_place_on_a_logarithmic_scale():
     assert 0.9 < scale.lo < 1.0 < 10.0 < scale.hi < 11.0
     assert not scale.holds(1e-320)
     assert not scale.holds(1e300)
+
+
+@pytest.mark.parametrize("width", [352, 760])
+def test_images_say_which_row_is_the_networks_and_which_the_spikes(width):
+    image = (b"\x00\xff", b"\xff\x00")
+    drawn = pictures_plot("p", "T", "D", [Picture("channel 3", image, image)], width)
+    assert ">Above: the ANN. Below: the spikes.</text>" in drawn
+    root = ElementTree.fromstring(drawn)
+    told = [float(each.get("y", 0)) for each in root.iter() if each.get("class") == "axis-label"]
+    bottom = max(
+        float(each.get("y", 0)) + float(each.get("height", 0))
+        for each in root.iter()
+        if each.tag.endswith("image")
+    )
+    assert bottom < told[0] < float(root.get("height", 0))

@@ -175,7 +175,9 @@ def pictures_plot(
 
     names = [picture.name for picture in pictures]
     body, height = _grid(names, width, 96 if width >= 500 else 110, tall, panel)
-    return svg(name, title, description, width, math.ceil(height), body)
+    told = "Above: the ANN. Below: the spikes."
+    rows = label(told, 0, height + FONT, "axis-label", width=width)
+    return svg(name, title, description, width, math.ceil(height + 1.8 * FONT), body, rows)
 
 
 def _png(rows: Sequence[bytes]) -> str:
