@@ -13,7 +13,7 @@ from snnconv.core.packages import imported
 from snnconv.errors import UsageError
 from snnconv.reports import EpochRow
 
-_LEFT_OUT = ("epoch", "accuracy_interval", "neuron_parameters")
+_LEFT_OUT = ("epoch", "accuracy_interval", "neuron_parameters", "scores")
 
 
 def needed() -> None:
@@ -67,8 +67,9 @@ class Board:
     def add(self, row: EpochRow) -> None:
         """Write an epoch."""
         values = row.model_dump(exclude=set(_LEFT_OUT)) | {"score": row.measured}
+        scores = {f"scores/{name}": value for name, value in row.scores.items()}
         parameters = {f"neurons/{name}": value for name, value in row.neuron_parameters.items()}
-        self._write(row.epoch, values | parameters)
+        self._write(row.epoch, values | scores | parameters)
 
     def _write(self, epoch: int, values: dict[str, float | None]) -> None:
         if self._writer is None:

@@ -164,7 +164,7 @@ def test_a_norm_goes_through_the_stages(tmp_path, norm):
             load_network(tmp_path / "trained.safetensors")(torch.zeros(1, 1, 8, 8), timesteps=3)
     done("finetune", tmp_path / "trained.safetensors", *SMALL, *run)
     found = {"tebn": "step_scale", "mpbn": "a threshold of normalised potentials"}[norm]
-    refused(here("export", "--to", "integer", *run), ExitCode.UNSUPPORTED, found, "--to torch")
+    refused(here("export", "--to", "integer", *run), ExitCode.UNSUPPORTED, "", found, "--to torch")
 
 
 def test_a_norm_that_can_not_be(tmp_path):

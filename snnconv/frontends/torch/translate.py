@@ -124,6 +124,7 @@ class _Translator:
         self._values: dict[torch.fx.Node, _Held] = {}
         self._pieces: dict[torch.fx.Node, list[Any]] = {}  # those of a call that gives several
         self._unknown: set[torch.fx.Node] = set()  # refused calls of several values, and theirs
+        self._batch: torch.Size | None = None  # of the input
 
     def obstacles_in(self, graph: Graph) -> list[Obstacle]:
         """What stands in the way; functions only where their nodes are still in the graph."""
@@ -137,7 +138,9 @@ class _Translator:
             case "placeholder":
                 if node in self.run.holders:
                     self._values[node] = _Held(INPUT)
-                    if not isinstance(value, Tensor):
+                    if isinstance(value, Tensor):
+                        self._batch = value.shape[:1]
+                    else:
                         self._pieces[node] = [_Held(INPUT)]  # of forward(self, *inputs)
             case "output":
                 (result,) = node.args
@@ -158,7 +161,9 @@ class _Translator:
         self._values[node] = _Held(INPUT)
         if not self._unknown.isdisjoint(sources):
             self._values[node] = self._placeholder(sources)
-            if not isinstance(self.run.values[node], Tensor):
+            value = self.run.values[node]
+            # a state of a recurrent layer has its layers first, and its batch behind them
+            if not (isinstance(value, Tensor) and value.shape[:1] == self._batch):
                 self._unknown.add(node)
             return
         if sources[0] in self._pieces and (index := index_of(node)) is not None:
