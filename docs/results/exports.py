@@ -37,6 +37,8 @@ class Subject(NamedTuple):
     """Samples for the formats whose referee is slow."""
     all: int
     """Samples for `FAST` formats: the test set."""
+    few: int
+    """Samples for NIR, which three other programs run step by step."""
 
 
 class Conversion(NamedTuple):
@@ -55,17 +57,18 @@ class Format(NamedTuple):
 
 
 NETWORKS = {
-    "digits": Subject(None, "digits", 355, 355),
-    "resnet20": Subject(HERE / "resnet20" / "ann.safetensors", "fashion-mnist", 1000, 10000),
-    "vgg11": Subject(RUNS / "vgg11" / "ann.safetensors", "fashion-mnist", 1000, 10000),
+    "digits": Subject(None, "digits", 355, 355, 355),
+    "resnet20": Subject(HERE / "resnet20" / "ann.safetensors", "fashion-mnist", 1000, 10000, 20),
+    "vgg11": Subject(RUNS / "vgg11" / "ann.safetensors", "fashion-mnist", 1000, 10000, 20),
     "m5": Subject(
-        RUNS / "speech" / "ann.safetensors", f"speech-commands:{RUNS / 'spoken'}", 200, 1620
+        RUNS / "speech" / "ann.safetensors", f"speech-commands:{RUNS / 'spoken'}", 200, 1620, 20
     ),
 }
 FAST = ("integer-8", "torch")
 LEVELS: dict[str, Any] = {"neuron": "lm-ht", "param": {"levels": 4}, "timesteps": T // 4}
 CONVERSIONS = {
     "if": Conversion({"neuron": "if"}),
+    "if-32": Conversion({"neuron": "if", "timesteps": 32}),
     "if-v0": Conversion({"neuron": "if", "param": {"v0": 0.0}}),
     "msat": Conversion({"neuron": "msat", "param": {"v0": 0.5}}),
     "signed": Conversion({"neuron": "signed", "param": {"spikes": 4}}),
@@ -75,7 +78,7 @@ CONVERSIONS = {
 ALL = ("if", "msat", "signed", "lm-ht")
 WHOLE = ("if", "msat", "signed", "lm-ht", "lm-ht-as-if")
 FORMATS = {
-    "integer-8": Format("integer", WHOLE, {"bits": 8}),
+    "integer-8": Format("integer", (*WHOLE, "if-32"), {"bits": 8}),
     "integer-4": Format("integer", WHOLE, {"bits": 4}),
     "torch": Format("torch", ALL),
     "onnx": Format("onnx", ALL),
@@ -114,7 +117,8 @@ def row(network: str, conversion: str, name: str) -> dict[str, Any]:
     """Export one network to one format, or return what it refuses."""
     format_, checkpoint = FORMATS[name], converted(network, conversion)
     folder, subject = checkpoint.parent / "files", NETWORKS[network]
-    limit = subject.all if name in FAST else subject.peers
+    limit = subject.all if name in FAST else subject.few if name == "nir" else subject.peers
+    limit = min(limit, 2500) if conversion == "if-32" else limit  # four times the steps
     suffix = EXPORTS.load(format_.to).suffix
     out = folder / f"{conversion}_{name.replace('-', '_')}{suffix}".replace("-", "_")
     found: dict[str, Any] = {"network": network, "conversion": conversion, "format": name}
