@@ -287,7 +287,7 @@ training() { # all presets, T = 2, 4, 6, and three seeds for the five best; abla
   trained vgg11 'vgg11?width=0.5' fashion-mnist 2,4,6 "${long[@]}"
   without_t_gim resnet20 resnet20 "${long[@]}"
   without_t_gim vgg11 'vgg11?width=0.5' "${long[@]}"
-  [ -f data/saccades-10.npz ] || python docs/results/saccades.py data/saccades-10.npz 10
+  events-10
   trained events resnet20 npz:data/saccades-10.npz 10 "${long[@]}"
 }
 
@@ -296,6 +296,12 @@ training-subset() { # one budget that ranks methods after 7,200 images, and says
   trained resnet20-subset resnet20 fashion-mnist 2 "${short[@]}"
   trained vgg11-subset 'vgg11?width=0.5' fashion-mnist 2 "${short[@]}"
   without_t_gim vgg11-subset 'vgg11?width=0.5' "${short[@]}"
+  events-10
+  trained events-subset cnn npz:data/saccades-10.npz 10 "${short[@]}"
+}
+
+events-10() { # saccades in ten frames
+  [ -f data/saccades-10.npz ] || python docs/results/saccades.py data/saccades-10.npz 10
 }
 
 training-starts() { # methods that start slowly: their first step, and each with one thing changed
