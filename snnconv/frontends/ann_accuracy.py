@@ -24,7 +24,7 @@ def accuracy(
     device: torch.device,
     progress: Progress,
 ) -> float:
-    """The share of samples classified right, 0..1, in evaluation mode."""
+    """Return the share of samples classified right, 0..1, in evaluation mode."""
     network.eval()
     mine = distributed.share(order)
     correct = 0
@@ -135,7 +135,7 @@ def one_class(share: float, samples: int) -> str:
 
 
 def misfit(seen: Seen, info: DataInfo) -> str | None:
-    """What is inconsistent between the samples' values and their mean and std, if anything."""
+    """Say what is inconsistent between the samples' values and their mean and std, if anything."""
     untouched = set(info.mean) == {0.0} and set(info.std) == {1.0}
     values = f"values of {seen.low:.3g} to {seen.high:.3g}"
     told = f"mean {_told(info.mean)} and std {_told(info.std)}"
@@ -159,7 +159,7 @@ def _told(figures: tuple[float, ...]) -> str:
 
 
 def candidates(info: DataInfo, scale: float) -> dict[str, DataInfo]:
-    """Normalisations that a network from another tool may have been trained with.
+    """Return normalisations that a network from another tool may have been trained with.
 
     Args:
         info: as they are.

@@ -29,7 +29,7 @@ class FileKind(NamedTuple):
 
 
 def recognised(file: Path) -> FileKind | None:
-    """What kind of file or folder this is; None if no mark tells."""
+    """Say what kind of file or folder this is; None if no mark tells."""
     try:
         if file.is_dir():
             return _folder(file)
@@ -92,7 +92,7 @@ def _folder(file: Path) -> FileKind | None:
 
 
 def _archive(file: Path) -> FileKind | None:
-    """What a zip archive is, by the names in it."""
+    """Say what a zip archive is, by the names in it."""
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
@@ -118,7 +118,7 @@ def _archive(file: Path) -> FileKind | None:
 
 
 def _is_safetensors(head: bytes) -> bool:
-    """A length in eight bytes, and JSON that names tensors."""
+    """Return whether a file has a length in eight bytes, and then JSON that names tensors."""
     return len(head) > 9 and head[6:8] == b"\0\0" and head[8:9] == b"{"
 
 
@@ -157,7 +157,7 @@ def _pickle(file: Path) -> FileKind:
 
 
 def whole_network(file: Path) -> str:
-    """How to bring the weights of a network that was pickled whole."""
+    """Say how to bring the weights of a network that was pickled whole."""
     state = f"torch.load('{file}', weights_only=False).state_dict()"
     return (
         f"if you trust it, save its weights: torch.save({state}, 'weights.pt'); then give them to "

@@ -36,7 +36,7 @@ class Fit:
 
 
 def fit(state: Mapping[str, Tensor], module: nn.Module) -> Fit:
-    """The reading of a state dict that fits a network best; of equals, the simplest."""
+    """Return the reading of a state dict that fits a network best; of equals, the simplest."""
     own = module.state_dict()
     bare = _bare(own)
     best = min(
@@ -79,7 +79,7 @@ def _candidates(
     wanted: Iterable[str],
     module: nn.Module,
 ) -> Iterator[dict[str, Tensor]]:
-    """Readings of a state dict, the simplest first."""
+    """Yield readings of a state dict, the simplest first."""
     weights = [name for name in names if name.rpartition(".")[2] not in _COUNTERS]
     for taken in _prefixes(weights):
         for given in _prefixes(wanted):
@@ -94,7 +94,7 @@ def _candidates(
 
 
 def _prefixes(keys: Iterable[str]) -> list[str]:
-    """The prefixes that all keys share, from the empty one on: "", "a.", "a.b."."""
+    """Return the prefixes that all keys share, from the empty one on: "", "a.", "a.b."."""
     parts = [key.split(".")[:-1] for key in keys]
     shared: list[str] = []
     for column in zip(*parts, strict=False):
@@ -157,7 +157,7 @@ _PARTS: tuple[tuple[tuple[str, ...], _Rule], ...] = (
 
 
 def _unfit(value: Tensor, own: Tensor) -> str:
-    """Why numbers of one type can't replace those of another; empty if they can."""
+    """Say why numbers of one type can't replace those of another; empty if they can."""
     if value.is_quantized:
         return "quantized numbers: give the float weights that they were made from"
     if value.is_meta:

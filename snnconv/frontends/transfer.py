@@ -10,7 +10,7 @@ from snnconv.graph.transfer import with_transfer_sites
 def with_spiking_functions(
     ann: Checkpoint, everything: bool = False, of_input: bool = False
 ) -> Checkpoint:
-    """The same ANN with transfer sites, in its recurrences as well, which are written out.
+    """Return the same ANN with transfer sites, also in its recurrences, which are written out.
 
     Args:
         ann: a network.

@@ -102,7 +102,7 @@ def _safetensors(file: Path) -> Mapping[str, Tensor]:
 
 
 def _other_kind(file: Path) -> tuple[str, str] | None:
-    """What a file is that torch.save did not write, and how to bring it."""
+    """Say what a file is that torch.save did not write, and how to bring it."""
     kind = recognised(file)
     if kind is None or (kind.as_weights == PLAIN_STATE_DICT and file.suffix != ".safetensors"):
         return None
@@ -110,7 +110,7 @@ def _other_kind(file: Path) -> tuple[str, str] | None:
 
 
 def _unpickled(file: Path) -> Any:
-    """The tensors of a file, and what they lie in; other objects of code are inert."""
+    """Return the tensors of a file, and what they lie in; other objects of code are inert."""
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
             refuse_packed(archive, file.stat().st_size)
@@ -132,7 +132,7 @@ class _NoStateDict(Exception):  # noqa: N818 - becomes an error with the file's 
 
 
 def _state_dict(content: Any) -> Mapping[str, Tensor]:
-    """The one state dict in what a file holds.
+    """Return the one state dict in what a file holds.
 
     Raises:
         _NoStateDict: there is none, or which one is meant can't be told.

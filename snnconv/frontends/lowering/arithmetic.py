@@ -33,7 +33,7 @@ MASKED = -1e9
 
 
 def add(shape: Shape, x: object, other: object, alpha: float = 1) -> NodeSpec:
-    """``x + alpha*other``, with two activations or with an activation and a constant."""
+    """Lower ``x + alpha*other``, with two activations or with an activation and a constant."""
     if not isinstance(x, Activation):
         x, other = other, x
         if alpha != 1:
@@ -48,22 +48,22 @@ def add(shape: Shape, x: object, other: object, alpha: float = 1) -> NodeSpec:
 
 
 def sub(shape: Shape, x: object, other: object, alpha: float = 1) -> NodeSpec:
-    """``x - alpha*other``."""
+    """Lower ``x - alpha*other``."""
     return add(shape, x, other, -alpha)
 
 
 def rsub(shape: Shape, x: object, other: object, alpha: float = 1) -> NodeSpec:
-    """``other - alpha*x``."""
+    """Lower ``other - alpha*x``."""
     return add(shape, other, x, -alpha)
 
 
 def neg(shape: Shape, x: object) -> NodeSpec:
-    """``-x``."""
+    """Lower ``-x``."""
     return affine(shape, x, -1)
 
 
 def mul(shape: Shape, x: object, other: object) -> NodeSpec:
-    """A product: of two activations it does not keep the mean over time, so no neuron can."""
+    """Lower a product. No neuron keeps the mean over time of a product of two activations."""
     if not isinstance(x, Activation):
         x, other = other, x
     if isinstance(other, Activation):
@@ -74,7 +74,7 @@ def mul(shape: Shape, x: object, other: object) -> NodeSpec:
 
 
 def div(shape: Shape, x: object, other: object, rounding_mode: object = None) -> NodeSpec:
-    """A quotient by a constant, or by an activation, which is a product with its reciprocal."""
+    """Lower a quotient by a constant, or by an activation: a product with its reciprocal."""
     if rounding_mode is not None:
         raise Refused("a quotient that is rounded")
     if isinstance(other, Activation):
@@ -91,7 +91,7 @@ def line(
     shift: float | Tensor = 0.0,
     learned: bool = False,
 ) -> NodeSpec:
-    """``x*scale + shift`` of a value, or of a node that has to be made first.
+    """Lower ``x*scale + shift`` for a value, or for a node that has to be made first.
 
     Training leaves scale and shift as they are, unless they are parameters of the network.
     """
@@ -102,7 +102,7 @@ def line(
 
 
 def affine(shape: Shape, x: object, scale: object = 1, shift: object = 0) -> NodeSpec:
-    """``x*scale + shift``, where each is a number or a tensor of the network."""
+    """Lower ``x*scale + shift``, where each is a number or a tensor of the network."""
     source = activation(x)
     if source.shape != shape:
         raise Refused("a constant that the value is expanded to", "expand the value before")
@@ -111,20 +111,20 @@ def affine(shape: Shape, x: object, scale: object = 1, shift: object = 0) -> Nod
 
 
 def summand(shape: Shape, value: object) -> Tensor:
-    """A constant that is added; :data:`MASKED` where it is -inf, as masks of attention are."""
+    """Return a constant as a summand: -inf, as in masks of attention, becomes :data:`MASKED`."""
     found = constant(shape, value)
     return found.clamp(min=MASKED) if bool((found == -math.inf).any()) else found
 
 
 def _times(value: object, factor: float) -> object:
-    """A constant times a number; anything else is refused later."""
+    """Return a constant times a number; the caller refuses anything else later."""
     if isinstance(value, Stored):
         return value if factor == 1 else Stored("", factor * value.value)
     return factor * value if isinstance(value, int | float) else value
 
 
 def _inverse(value: object) -> object:
-    """One over a constant."""
+    """Return one over a constant."""
     if isinstance(value, Stored):
         return Stored("", 1 / value.value)
     return 1 / value if isinstance(value, int | float) else value
@@ -135,7 +135,7 @@ def _number(value: float) -> Tensor:
 
 
 def constant(shape: Shape, value: object) -> Tensor:
-    """A number or tensor as ``[1]``, as ``[C]`` if there is one a channel, or else as ``[*N]``.
+    """Return a constant as ``[1]``, as ``[C]`` if it has one value a channel, else as ``[*N]``.
 
     The last has the rank of a sample, which it broadcasts to.
     """
@@ -162,7 +162,7 @@ def onnx_binary(make: NodeMaker, call: Call) -> NodeSpec:
 
 
 def onnx_sum(call: Call) -> NodeSpec:
-    """A sum of any number of operands."""
+    """Lower a sum of any number of operands."""
     first, *others = call.operands
     if not others:
         return NodeSpec("identity", [activation(first)])
@@ -175,7 +175,7 @@ def onnx_sum(call: Call) -> NodeSpec:
 
 
 def broadcast(*operands: Operand | NodeSpec) -> Shape:
-    """The shape that operands have together."""
+    """Return the shape that operands have together."""
     shapes = [
         shape_of(x) if isinstance(x, Activation | NodeSpec) else stored("constant", x).value.shape
         for x in operands

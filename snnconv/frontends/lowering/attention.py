@@ -40,7 +40,7 @@ def product(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> NodeSpec:
-    """``softmax(q @ k.T * scale + mask) @ v`` of ``[B, ..., L, E]``."""
+    """Lower ``softmax(q @ k.T * scale + mask) @ v`` of ``[B, ..., L, E]``."""
     if dropout_p:
         raise Refused("dropout that is on outside training: pass dropout_p=0 there")
     if enable_gqa:
@@ -65,7 +65,7 @@ def module(
     add_zero_attn: bool,
     tensors: Mapping[str, Stored],
 ) -> list[NodeSpec | None]:
-    """``nn.MultiheadAttention``: its output, and its weights if they are asked for."""
+    """Lower ``nn.MultiheadAttention``: its output, and its weights if the caller asks for them."""
     sources = [activation(x) for x in (query, key, value)]
     if not batch_first or any(len(source.shape) != 3 for source in sources):
         raise Refused(
@@ -100,7 +100,7 @@ def module(
 
 
 def _projection(tensors: Mapping[str, Stored], index: int) -> tuple[Stored, Stored | None]:
-    """Weight and bias of queries, keys or values."""
+    """Return the weight and bias of queries, keys or values."""
     if "in_proj_weight" in tensors:
         weight = tensors["in_proj_weight"].value.chunk(3)[index]
     else:
@@ -110,7 +110,7 @@ def _projection(tensors: Mapping[str, Stored], index: int) -> tuple[Stored, Stor
 
 
 def _heads(x: Activation, heads: int, weight: Stored, bias: Stored | None) -> NodeSpec:
-    """``[B, L, E] -> [B, heads, L, E/heads]``."""
+    """Split the heads: ``[B, L, E] -> [B, heads, L, E/heads]``."""
     length, size = x.shape[1], weight.value.shape[0]
     rows = linear(x.shape, x, weight, bias)
     split = NodeSpec("reshape", [rows], Shaped(shape=[length, heads, size // heads]))
@@ -125,7 +125,7 @@ def _attended(
     mask: object,
     scale: float | None,
 ) -> tuple[NodeSpec, NodeSpec]:
-    """The values that queries find, and the weights by which they find them."""
+    """Return the values that queries find, and the weights by which they find them."""
     rank = len(shape_of(key))
     if rank < 3 or not rank == len(shape_of(query)) == len(shape_of(value)):
         raise Refused("attention that mixes samples", "give [B, L, E] or [B, heads, L, E]")
@@ -138,7 +138,7 @@ def _attended(
 
 
 def _mask(parts: list[Activation] | list[NodeSpec], mask: object, causal: bool) -> Stored | None:
-    """What is added to products before the softmax."""
+    """Return what is added to products before the softmax."""
     if causal:
         length, other = shape_of(parts[0])[-2], shape_of(parts[1])[-2]
         mask = Stored("", torch.ones(length, other, dtype=torch.bool).tril())

@@ -30,7 +30,7 @@ from snnconv.graph.remedies import BATCH_FIRST
 
 
 def permute(shape: Shape, x: object, *dims: Any) -> NodeSpec:
-    """Axes in another order."""
+    """Lower a permutation of axes."""
     source = activation(x)
     given = dims[0] if len(dims) == 1 and isinstance(dims[0], tuple | list) else dims
     order = [int(d) % len(source.shape) for d in given]
@@ -40,7 +40,7 @@ def permute(shape: Shape, x: object, *dims: Any) -> NodeSpec:
 
 
 def transpose(shape: Shape, x: object, dim0: int, dim1: int) -> NodeSpec:
-    """Two axes swapped."""
+    """Lower the swap of two axes."""
     order = list(range(len(shape)))
     first, second = dim0 % len(shape), dim1 % len(shape)
     order[first], order[second] = second, first
@@ -48,12 +48,12 @@ def transpose(shape: Shape, x: object, dim0: int, dim1: int) -> NodeSpec:
 
 
 def reversed_axes(shape: Shape, x: object) -> NodeSpec:
-    """All axes in reverse order: of a matrix, the two swapped."""
+    """Lower the reversal of all axes, which swaps the two axes of a matrix."""
     return permute(shape, x, *range(len(shape))[::-1])
 
 
 def matrices_transposed(shape: Shape, x: object) -> NodeSpec:
-    """The last two axes swapped; real numbers are their own conjugates."""
+    """Lower the swap of the last two axes; real numbers are their own conjugates."""
     return transpose(shape, x, -2, -1)
 
 
@@ -73,7 +73,7 @@ def rearranged(shape: Shape, x: object, *how: object, **named: object) -> NodeSp
 
 
 def channel_shuffle(shape: Shape, x: object, groups: int) -> NodeSpec:
-    """The first channel of each group, then the second of each, and so on."""
+    """Lower a shuffle: the first channel of each group, then the second of each, and so on."""
     source = activation(x)
     channels, *places = source.shape[1:]
     apart = NodeSpec("reshape", [source], Shaped(shape=[groups, channels // groups, *places]))
@@ -92,7 +92,7 @@ def pixel_shuffle(shape: Shape, x: object, upscale_factor: int) -> NodeSpec:
 
 
 def pixel_unshuffle(shape: Shape, x: object, downscale_factor: int) -> NodeSpec:
-    """Places to channels, the inverse of channels to places."""
+    """Lower places to channels, the inverse of channels to places."""
     channels, height, width = batched(x, 2).shape[1:]
     r = downscale_factor
     blocks = [channels, height // r, r, width // r, r]
@@ -109,7 +109,7 @@ def unfold(
     padding: Extent = 0,
     stride: Extent = 1,
 ) -> NodeSpec:
-    """Patches, which may overlap: each is a column of its channels' places."""
+    """Lower patches, which may overlap: each patch is a column of its channels' places."""
     source = batched(x, 2)
     channels, *extent = source.shape[1:]
     given = (kernel_size, dilation, padding, stride)
@@ -126,7 +126,7 @@ def unfold(
 
 
 def onnx_transpose(call: Call) -> NodeSpec:
-    """Axes in another order."""
+    """Lower ``Transpose``, a permutation of axes."""
     x, rank = call.x, len(call.x.shape)
     order = [int(axis) % rank for axis in call.numbers("perm") or range(rank)[::-1]]
     if order[0] != 0:
@@ -135,7 +135,7 @@ def onnx_transpose(call: Call) -> NodeSpec:
 
 
 def onnx_expand(call: Call) -> NodeSpec:
-    """Axes of size 1 repeated; a literal batch is taken for the batch."""
+    """Lower ``Expand``, which repeats axes of size 1; a literal batch counts as the batch."""
     x, sizes = call.x, call.numbers("shape", 1) or []
     sizes = [1] * (len(x.shape) - len(sizes)) + [int(n) for n in sizes]
     if len(sizes) > len(x.shape) or sizes[0] not in {1, BATCH, call.batch}:
@@ -171,7 +171,7 @@ def onnx_tile(call: Call) -> NodeSpec:
 
 
 def onnx_depth_to_space(call: Call) -> NodeSpec:
-    """Channels to places: a block's place before the channels, or behind them."""
+    """Lower channels to places: a block's place stands before the channels, or behind them."""
     x, r = batched(call.x, 2), call.number("blocksize", 1)
     _, channels, height, width = x.shape
     left = channels // r**2
@@ -183,7 +183,7 @@ def onnx_depth_to_space(call: Call) -> NodeSpec:
 
 
 def onnx_space_to_depth(call: Call) -> NodeSpec:
-    """Places to channels, a block's place before the channels."""
+    """Lower places to channels: a block's place stands before the channels."""
     x, r = batched(call.x, 2), call.number("blocksize", 1)
     _, channels, height, width = x.shape
     apart = NodeSpec("reshape", [x], Shaped(shape=[channels, height // r, r, width // r, r]))

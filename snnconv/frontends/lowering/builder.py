@@ -89,7 +89,7 @@ class GraphBuilder:
 
 
 def shape_of(value: Activation | NodeSpec) -> Shape:
-    """The shape of a value, with the batch; computes no value.
+    """Return the shape of a value, with the batch; this computes no value.
 
     Raises:
         Refused: attributes, tensors and sources that do not fit.

@@ -35,7 +35,7 @@ from snnconv.graph.remedies import BATCH_FIRST, NO_PADDING
 
 
 def _mask(function: str, shape: Shape, larger: object, smaller: object) -> NodeSpec:
-    """1 where ``larger - smaller`` is above 0 (``gt0``), or not below it (``ge0``)."""
+    """Return a mask: 1 if ``larger - smaller`` is above 0 (``gt0``), or not below 0 (``ge0``)."""
     if isinstance(smaller, Stored) and smaller.value.numel() == 1:
         smaller = smaller.value.item()
     if isinstance(smaller, int | float) and smaller == 0:
@@ -46,22 +46,22 @@ def _mask(function: str, shape: Shape, larger: object, smaller: object) -> NodeS
 
 
 def greater(shape: Shape, x: object, other: object) -> NodeSpec:
-    """``x > other``."""
+    """Lower ``x > other``."""
     return _mask("gt0", shape, x, other)
 
 
 def greater_equal(shape: Shape, x: object, other: object) -> NodeSpec:
-    """``x >= other``."""
+    """Lower ``x >= other``."""
     return _mask("ge0", shape, x, other)
 
 
 def less(shape: Shape, x: object, other: object) -> NodeSpec:
-    """``x < other``."""
+    """Lower ``x < other``."""
     return _mask("gt0", shape, other, x)
 
 
 def less_equal(shape: Shape, x: object, other: object) -> NodeSpec:
-    """``x <= other``."""
+    """Lower ``x <= other``."""
     return _mask("ge0", shape, other, x)
 
 
@@ -71,7 +71,7 @@ def equal(shape: Shape, x: object, other: object) -> NodeSpec:
 
 
 def where(shape: Shape, condition: object, x: object, other: object) -> NodeSpec:
-    """``x`` where a mask is 1, ``other`` where it is 0.
+    """Lower a choice: ``x`` where a mask is 1, ``other`` where it is 0.
 
     It is ``other + mask*(x - other)``, or, of a value and a constant, a product of the value and a
     line of the mask: a constant of -1e9, as masks of attention have it, would take the value's
@@ -97,7 +97,7 @@ def where(shape: Shape, condition: object, x: object, other: object) -> NodeSpec
 
 
 def _by_constant(shape: Shape, condition: Stored, x: object, other: object) -> NodeSpec:
-    """The choice by a mask of the network's own: each value is taken at its places."""
+    """Lower a choice by a mask of the network's own, which takes each value at its places."""
     chosen = Stored(condition.name, condition.value.bool())
     if not isinstance(x, Activation):
         x, other, chosen = other, x, Stored(condition.name, ~chosen.value)
@@ -114,12 +114,12 @@ def _by_constant(shape: Shape, condition: Stored, x: object, other: object) -> N
 
 
 def masked_fill(shape: Shape, x: object, mask: object, value: object) -> NodeSpec:
-    """``value`` where a mask is 1, ``x`` elsewhere."""
+    """Lower a masked fill: ``value`` where a mask is 1, ``x`` elsewhere."""
     return where(shape, mask, value, x)
 
 
 def inverted(shape: Shape, x: object) -> NodeSpec:
-    """1 where a mask is 0."""
+    """Lower a negated mask: 1 where a mask is 0."""
     if not activation(x).mask:
         raise Refused("the negation of something other than a comparison", "negate a comparison")
     return _negated(x)
@@ -130,7 +130,7 @@ def _negated(mask: object) -> NodeSpec:
 
 
 def onnx_where(call: Call) -> NodeSpec:
-    """The first of two values where a mask is 1, the second elsewhere."""
+    """Lower ``Where``: the first of two values where a mask is 1, the second elsewhere."""
     condition, x, other = (call.operand(position) for position in range(3))
     return where(broadcast(condition, x, other), condition, x, other)
 

@@ -191,7 +191,7 @@ def by_rank(
     aten: tuple[str, ...] = (),
     onnx: Mapping[str, Onnx] | None = None,
 ) -> list[Lowering]:
-    """Lowerings for one, two and three axes; ``make`` takes their number first.
+    """Return lowerings for one, two and three axes; ``make`` takes their number first.
 
     Args:
         make: takes the number of axes before everything else.
@@ -216,7 +216,7 @@ def by_rank(
 
 
 def in_place(*names: str) -> tuple[str, ...]:
-    """ATen's operators, and those that change their operand instead: ``relu`` and ``relu_``."""
+    """Return ATen's operators, and those that change their operand: ``relu`` and ``relu_``."""
     changing = []
     for name in names:
         packet, dot, overload = name.partition(".")

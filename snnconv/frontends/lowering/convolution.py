@@ -40,7 +40,7 @@ def conv(
     groups: int = 1,
     padding_mode: str = "zeros",
 ) -> NodeSpec:
-    """A convolution."""
+    """Lower a convolution."""
     if padding_mode != "zeros":
         raise Refused(
             f"padding mode '{padding_mode}'",
@@ -59,7 +59,7 @@ def conv(
 def _same(
     padding: Extent | str, kernel: Sequence[int], dilation: Sequence[int]
 ) -> tuple[list[int], list[int]]:
-    """Padding on both sides of each axis, and how much more at the end: 'same' may need that."""
+    """Return the padding on both sides of each axis, and what 'same' needs more at the end."""
     none = [0] * len(kernel)
     if not isinstance(padding, str):
         return sizes(padding, len(kernel)), none
@@ -83,7 +83,7 @@ def conv_transpose(
     groups: int = 1,
     dilation: Extent = 1,
 ) -> NodeSpec:
-    """A transposed convolution."""
+    """Lower a transposed convolution."""
     attrs = ConvTranspose(
         stride=sizes(stride, rank),
         padding=sizes(padding, rank),
@@ -106,7 +106,7 @@ def aten_convolution(
     output_padding: Extent,
     groups: int,
 ) -> NodeSpec:
-    """A convolution of the core set."""
+    """Lower a convolution of ATen's core set."""
     rank = stored("weight", weight).value.dim() - 2
     if transposed:
         window = (stride, padding, output_padding, groups, dilation)
@@ -115,7 +115,7 @@ def aten_convolution(
 
 
 def _kernel(call: Call) -> list[int]:
-    """What a convolution's weight spans."""
+    """Return what a convolution's weight spans."""
     kernel = list(call.tensor(1, "weight").value.shape[2:])
     if not 1 <= len(kernel) <= 3:
         raise Refused(f"a convolution over {len(kernel)} axes")
@@ -123,7 +123,7 @@ def _kernel(call: Call) -> list[int]:
 
 
 def onnx_conv(call: Call) -> NodeSpec:
-    """A convolution; if one side has more padding, a node of its own adds it."""
+    """Lower a convolution; if one side has more padding, a node of its own adds it."""
     kernel = _kernel(call)
     x = batched(call.x, len(kernel))
     w = window(call, kernel, x.shape[2:])
@@ -135,7 +135,7 @@ def onnx_conv(call: Call) -> NodeSpec:
 
 
 def onnx_conv_transpose(call: Call) -> NodeSpec:
-    """A transposed convolution; what PyTorch's padding can't express is cropped."""
+    """Lower a transposed convolution; a crop does what PyTorch's padding can't express."""
     kernel = _kernel(call)
     x = batched(call.x, len(kernel))
     w = window(call, kernel, x.shape[2:])

@@ -47,7 +47,7 @@ class _Own(NamedTuple):
 
 
 def einsum(shape: Shape, equation: object, *operands: object, path: object = None) -> NodeSpec:
-    """A sum of products over labelled axes, of one activation, of two, or of one and a tensor.
+    """Lower a sum of products over labelled axes: one activation, two, or one and a tensor.
 
     The batch has a label of its own, which stands first in every activation and in the output.
     """
@@ -86,7 +86,7 @@ def einsum(shape: Shape, equation: object, *operands: object, path: object = Non
 
 
 def _parsed(equation: str, ranks: Sequence[int]) -> tuple[list[Labels], Labels]:
-    """The labels of all operands, and those of the output, which may be left out.
+    """Return the labels of all operands and of the output; the equation may leave out the latter.
 
     Axes of an ellipsis are numbered from the right, as they broadcast.
     """
@@ -122,7 +122,7 @@ def _check_batch(
 
 
 def _summed(value: _Value, kept: set[str]) -> _Value:
-    """A value summed over the axes that neither the output nor the other operand has."""
+    """Sum a value over the axes that neither the output nor the other operand has."""
     dims = [axis for axis, label in enumerate(value.labels) if label not in kept]
     if not dims:
         return value
@@ -135,7 +135,7 @@ def _summed(value: _Value, kept: set[str]) -> _Value:
 
 
 def _expanded(value: _Value, size: dict[str, int]) -> _Value:
-    """A value whose axes of size 1 are as long as the other operand's."""
+    """Expand a value's axes of size 1 to the length of the other operand's."""
     wanted = [size[label] for label in value.labels[1:]]
     if wanted == list(shape_of(value.x)[1:]):
         return value
@@ -151,7 +151,7 @@ def _own(tensor: Tensor, labels: Labels, kept: set[str], size: dict[str, int]) -
 
 
 def _of_two(x: _Value, y: _Value, output: Labels, size: dict[str, int]) -> _Value:
-    """A product of two activations: of matrices, or number by number if it sums over nothing."""
+    """Multiply two activations: as matrices, or each number if the product sums over nothing."""
     shared = [label for label in x.labels if label in y.labels]
     each = [[label] for label in shared if label in output]
     over = [label for label in shared if label not in output]
@@ -168,7 +168,7 @@ def _of_two(x: _Value, y: _Value, output: Labels, size: dict[str, int]) -> _Valu
 
 
 def _with_tensor(x: _Value, own: _Own, output: Labels, size: dict[str, int]) -> _Value:
-    """A product with a tensor: a scale, a linear layer, or a linear layer for each part."""
+    """Multiply by a tensor: a scale, a linear layer, or a linear layer for each part."""
     batch, *places = x.labels
     each = [label for label in places if label in own.labels and label in output]
     over = [label for label in places if label in own.labels and label not in output]
@@ -196,7 +196,7 @@ def _with_tensor(x: _Value, own: _Own, output: Labels, size: dict[str, int]) -> 
 def _in_blocks(
     value: _Value, blocks: Sequence[Labels], size: dict[str, int]
 ) -> Activation | NodeSpec:
-    """A value with one axis for each block of labels, the batch alone in the first."""
+    """Return a value with one axis for each block of labels; the first block is the batch alone."""
     order, x = [value.labels.index(label) for label in chain(*blocks)], value.x
     if order != sorted(order):
         x = NodeSpec("permute", [x], Permute(dims=order[1:]))
@@ -204,7 +204,7 @@ def _in_blocks(
 
 
 def _apart(x: NodeSpec, labels: Labels, size: dict[str, int]) -> _Value:
-    """A value with one axis for each label."""
+    """Return a value with one axis for each label."""
     return _Value(_reshaped(x, [size[label] for label in labels[1:]]), labels)
 
 
@@ -214,7 +214,7 @@ def _reshaped(x: Activation | NodeSpec, sample: list[int]) -> Activation | NodeS
 
 
 def onnx_einsum(call: Call) -> NodeSpec:
-    """``Einsum`` of an ONNX file."""
+    """Lower ``Einsum`` of an ONNX file."""
     return einsum((), call.attrs["equation"], *call.operands)
 
 

@@ -30,22 +30,22 @@ from snnconv.graph.remedies import BATCH_FIRST
 
 
 def pointwise(name: str, shape: Shape, x: object, inplace: bool = False) -> NodeSpec:
-    """A function of one number."""
+    """Lower a function of one number."""
     return NodeSpec("pointwise", [activation(x)], Pointwise(function=name, arguments=[]))
 
 
 def gelu(shape: Shape, x: object, approximate: str = "none") -> NodeSpec:
-    """GELU, exact or by tanh."""
+    """Lower GELU, exact or by tanh."""
     return pointwise("gelu" if approximate == "none" else "gelu_tanh", shape, x)
 
 
 def elu(shape: Shape, x: object, alpha: float = 1.0, inplace: bool = False) -> NodeSpec:
-    """An exponential below 0."""
+    """Lower ELU, which is an exponential below 0."""
     return _with(shape, x, "elu", alpha)
 
 
 def softplus(shape: Shape, x: object, beta: float = 1.0, threshold: float = 20.0) -> NodeSpec:
-    """``ln(1 + exp(beta*x))/beta``."""
+    """Lower ``ln(1 + exp(beta*x))/beta``."""
     return _with(shape, x, "softplus", beta, threshold)
 
 
@@ -55,7 +55,7 @@ def _with(shape: Shape, x: object, name: str, *arguments: float) -> NodeSpec:
 
 
 def power(shape: Shape, x: object, exponent: object) -> NodeSpec:
-    """``x**exponent`` with a number as exponent."""
+    """Lower ``x**exponent`` with a number as exponent."""
     if isinstance(exponent, Stored) and exponent.value.numel() == 1:
         exponent = exponent.value.item()
     if not isinstance(exponent, int | float):
@@ -64,12 +64,12 @@ def power(shape: Shape, x: object, exponent: object) -> NodeSpec:
 
 
 def square(shape: Shape, x: object) -> NodeSpec:
-    """``x**2``."""
+    """Lower ``x**2``."""
     return power(shape, x, 2)
 
 
 def glu(shape: Shape, x: object, dim: int = -1) -> NodeSpec:
-    """One half of the channels times the sigmoid of the other."""
+    """Lower GLU: one half of the channels times the sigmoid of the other."""
     source = activation(x)
     axis = dim % len(source.shape)
     if axis == 0:
@@ -91,7 +91,7 @@ def softmax(
     _stacklevel: int = 3,
     dtype: object = None,
 ) -> NodeSpec:
-    """A softmax or its logarithm, along an axis of the samples.
+    """Lower a softmax or its logarithm, along an axis of the samples.
 
     At the end of a network, over the classes, it is dropped: argmax stays the same, and the
     logits are what the last layer's currents stand for.
@@ -115,7 +115,7 @@ def softmax(
 def aten_elu(
     shape: Shape, x: object, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0
 ) -> NodeSpec:
-    """ELU; with another scale it is SELU."""
+    """Lower ELU; with another scale it is SELU."""
     if (scale, input_scale) != (1, 1):
         raise Refused(f"an ELU with scale {scale} and input scale {input_scale}")
     return elu(shape, x, alpha)
@@ -124,7 +124,7 @@ def aten_elu(
 def aten_softmax(
     function: Callable[..., Tensor], shape: Shape, x: object, dim: int, dtype: object = None
 ) -> NodeSpec:
-    """A softmax or its logarithm; the core set has a flag in the place of the type."""
+    """Lower a softmax or its logarithm; the core set has a flag instead of the type."""
     if isinstance(dtype, torch.dtype):
         float32(dtype)
     return softmax(function, shape, x, dim)
@@ -137,12 +137,12 @@ def float32(dtype: object) -> None:
 
 
 def onnx_power(call: Call) -> NodeSpec:
-    """``x**exponent`` with a constant as exponent."""
+    """Lower ``x**exponent`` with a constant as exponent."""
     return power((), call.x, call.tensor(1, "exponent"))
 
 
 def onnx_softmax(function: Callable[..., Tensor], call: Call) -> NodeSpec:
-    """Along an axis; dropped at the end, where it is over the classes.
+    """Lower a softmax along an axis; at the network's end it is dropped if it is over the classes.
 
     Up to opset 12 it is over everything from its axis on, later over the axis alone.
     """
@@ -162,7 +162,7 @@ def onnx_softmax(function: Callable[..., Tensor], call: Call) -> NodeSpec:
 
 
 def moved_softmax(function: Callable[..., Tensor], call: Call) -> Any:
-    """A softmax along one axis of a value whose batch is not the first axis."""
+    """Lower a softmax along one axis of a value whose batch is not the first axis."""
     rank = len(file_dims(as_moved(call.operand(0))))
     old = call.opset < 13
     axis = call.number("axis", 1 if old else -1) % rank

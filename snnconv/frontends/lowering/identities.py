@@ -29,7 +29,7 @@ def identity(shape: Shape, x: object, memory_format: object = None) -> NodeSpec:
 def dropout(
     shape: Shape, x: object, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> NodeSpec:
-    """The identity outside training."""
+    """Lower dropout: the identity outside training."""
     if training:
         raise Refused("dropout that is on outside training: pass training=self.training")
     return NodeSpec("dropout", [activation(x)], Dropout(p=p))
@@ -38,12 +38,12 @@ def dropout(
 def stochastic_depth(
     shape: Shape, x: object, p: float, mode: str, training: bool = True
 ) -> NodeSpec:
-    """torchvision's dropout of whole branches: the identity outside training."""
+    """Lower torchvision's dropout of whole branches: the identity outside training."""
     return dropout(shape, x, p, training)
 
 
 def aten_identity(shape: Shape, x: object, *to: object, **options: object) -> NodeSpec:
-    """The value itself; a type or layout that is given has to be the one that everything has.
+    """Lower a copy or cast; a given type or layout has to be the one that everything has.
 
     Tokens may become whole numbers, because they are whole, and comparisons stay 0 or 1.
     """
@@ -58,7 +58,7 @@ def aten_identity(shape: Shape, x: object, *to: object, **options: object) -> No
 
 
 def onnx_dropout(call: Call) -> NodeSpec:
-    """The identity outside training."""
+    """Lower ``Dropout``: the identity outside training."""
     if call.number("training_mode", 0, 2) or call.read > 1:
         raise Refused("dropout that is on outside training, or gives its mask")
     return dropout((), call.x, call.number("ratio", 0.5, 1), training=False)
@@ -72,7 +72,7 @@ _WHOLE = (6, 7)  # int32, int64
 
 
 def onnx_cast(call: Call) -> NodeSpec:
-    """Floats as floats, in which the graph computes; tokens are whole, and comparisons 0 or 1."""
+    """Lower ``Cast`` to floats; tokens become whole numbers, and comparisons stay 0 or 1."""
     if call.texts and call.attrs.get("to") in _WHOLE:
         return whole((), call.x)
     if call.attrs.get("to") == _BOOL and call.x.mask:

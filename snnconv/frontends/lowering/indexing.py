@@ -31,7 +31,7 @@ from snnconv.graph.remedies import BATCH_FIRST
 
 
 def index_select(shape: Shape, x: object, dim: int, index: object) -> NodeSpec:
-    """Places of an axis by a constant list."""
+    """Lower the choice of an axis's places by a constant list."""
     axis = dim % len(shape)
     return _take(activation(x), axis, _places(index, activation(x).shape[axis]))
 
@@ -43,7 +43,7 @@ def _take(x: Activation | NodeSpec, axis: int, places: list[int]) -> NodeSpec:
 
 
 def _places(index: object, extent: int) -> list[int]:
-    """A list of places, from a list or a constant tensor, of numbers or of booleans."""
+    """Return a list of places, from a list or a constant tensor of numbers or booleans."""
     found = index.value if isinstance(index, Stored) else torch.tensor(index)
     if found.dtype is torch.bool:
         found = found.nonzero().reshape(-1) if found.dim() == 1 else found
@@ -53,7 +53,7 @@ def _places(index: object, extent: int) -> list[int]:
 
 
 def getitem(shape: Shape, x: object, index: Any) -> NodeSpec:
-    """``x[:, 3, 1:5, None]``: slices, then a reshape where axes come or go.
+    """Lower ``x[:, 3, 1:5, None]``: slices, then a reshape if axes come or go.
 
     One axis may be picked from by a row of places, ``x[:, [2, 0, 1]]``.
     """
@@ -103,21 +103,21 @@ def _slice(x: Activation | NodeSpec, dim: int, start: int, stop: int, step: int 
 
 
 def select(shape: Shape, x: object, dim: int, index: int) -> NodeSpec:
-    """One place of an axis; the axis is dropped."""
+    """Lower the choice of one place of an axis, which drops the axis."""
     picked: list[Any] = [slice(None)] * len(activation(x).shape)
     picked[dim] = int(index)
     return getitem(shape, x, tuple(picked))
 
 
 def narrow(shape: Shape, x: object, dim: int, start: int, length: int) -> NodeSpec:
-    """Some places of an axis."""
+    """Lower the choice of successive places of an axis."""
     picked = [slice(None)] * len(shape)
     picked[dim] = slice(start, start + length)
     return getitem(shape, x, tuple(picked))
 
 
 def split(shape: Shape, x: object, split_size_or_sections: Any, dim: int = 0) -> list[NodeSpec]:
-    """Pieces of given sizes."""
+    """Lower a split into pieces of given sizes."""
     source = activation(x)
     dim %= len(source.shape)
     if dim == 0:
@@ -131,7 +131,7 @@ def split(shape: Shape, x: object, split_size_or_sections: Any, dim: int = 0) ->
 
 
 def chunk(shape: Shape, x: object, chunks: int, dim: int = 0) -> list[NodeSpec]:
-    """A given number of pieces; the last may be smaller."""
+    """Lower a split into a given number of pieces; the last may be smaller."""
     total = activation(x).shape[dim]
     return split(shape, x, -(-total // chunks), dim)
 
@@ -139,7 +139,7 @@ def chunk(shape: Shape, x: object, chunks: int, dim: int = 0) -> list[NodeSpec]:
 def tensor_split(
     shape: Shape, x: object, indices_or_sections: Any, dim: int = 0
 ) -> list[NodeSpec | None]:
-    """A given number of pieces, where the first may be larger by one; or cuts at given places."""
+    """Lower a split into a number of pieces, the first larger by one, or at given places."""
     source, how = activation(x), indices_or_sections
     dim %= len(source.shape)
     if dim == 0:
@@ -153,7 +153,7 @@ def tensor_split(
 
 
 def unbind(shape: Shape, x: object, dim: int = 0) -> list[NodeSpec]:
-    """Each place of an axis by itself."""
+    """Lower a split of an axis into each of its places."""
     source = activation(x)
     dim %= len(source.shape)
     rest = [n for axis, n in enumerate(source.shape) if axis not in (0, dim)]
@@ -161,7 +161,7 @@ def unbind(shape: Shape, x: object, dim: int = 0) -> list[NodeSpec]:
 
 
 def aten_index(shape: Shape, x: object, indices: Any) -> NodeSpec:
-    """Rows of places on axes; None leaves an axis as it is."""
+    """Lower an index of rows or places on axes; None leaves an axis as it is."""
     return getitem(shape, x, tuple(slice(None) if i is None else i for i in indices))
 
 
@@ -173,7 +173,7 @@ def aten_slice(
     end: int | None = None,
     step: int = 1,
 ) -> NodeSpec:
-    """Places of an axis; a slice of all samples comes before it."""
+    """Lower a slice of an axis; a slice of all samples comes before it."""
     if step == 1 and shape == activation(x).shape:
         return identity(shape, x)
     picked = [slice(None)] * len(shape)
@@ -182,7 +182,7 @@ def aten_slice(
 
 
 def _axis(call: Call, default: int | None = None) -> int:
-    """The axis an operator works on, which has to be one of the sample."""
+    """Return the axis that an operator works on, which has to be one of the sample."""
     axis = call.number("axis", default)
     if axis is None or not -len(call.x.shape) <= axis < len(call.x.shape):
         raise Refused(f"axis {axis} of {len(call.x.shape)}")
@@ -190,7 +190,7 @@ def _axis(call: Call, default: int | None = None) -> int:
 
 
 def onnx_split(call: Call) -> list[NodeSpec]:
-    """Pieces of given sizes, or a given number of pieces of one size."""
+    """Lower ``Split`` into pieces of given sizes, or into a given number of pieces of one size."""
     x = call.x
     axis = _axis(call, 0)
     sizes = call.numbers("split", 1)
@@ -205,7 +205,7 @@ def onnx_split(call: Call) -> list[NodeSpec]:
 
 
 def onnx_slice(call: Call) -> NodeSpec:
-    """Some places of some axes."""
+    """Lower ``Slice``: some places of some axes."""
     x = call.x
     starts, ends = call.numbers("starts", 1) or [], call.numbers("ends", 2) or []
     axes = call.numbers("axes", 3) or list(range(len(starts)))
@@ -223,7 +223,7 @@ def onnx_slice(call: Call) -> NodeSpec:
 def _picked(
     x: Activation | NodeSpec, axis: int, places: range, extent: int
 ) -> Activation | NodeSpec:
-    """Some places of one axis."""
+    """Take some places of one axis."""
     if places == range(extent):
         return x
     if axis == 0 or not places:
@@ -235,7 +235,7 @@ def _picked(
 
 
 def _gathered(call: Call) -> NodeSpec:
-    """Places of an axis in any order; a single place drops the axis."""
+    """Take places of an axis in any order; a single place drops the axis."""
     x, index = call.x, call.tensor(1, "index").value
     axis = _axis(call, 0)
     extent = x.shape[axis]
@@ -257,7 +257,7 @@ def _gathered(call: Call) -> NodeSpec:
 
 
 def as_gather(call: Call) -> Call:
-    """``GatherND`` by a column of places, which is a ``Gather`` from the first axis."""
+    """Return a ``GatherND`` by a column of places as a ``Gather`` from the first axis."""
     index, apart = call.tensor(1, "index").value, call.number("batch_dims", 0)
     if index.dim() < 2 or index.shape[-1] != 1 or apart:
         raise Refused(f"places of shape {list(index.shape)} with batch_dims {apart}")
@@ -266,7 +266,7 @@ def as_gather(call: Call) -> Call:
 
 
 def onnx_gather(call: Call) -> NodeSpec:
-    """Rows of a table for tokens, or places of an axis."""
+    """Lower ``Gather``: rows of a table for tokens, or places of an axis."""
     table, index = call.operand(0), call.operand(1)
     if not (isinstance(table, Stored) and isinstance(index, Activation)):
         return _gathered(call)
@@ -276,7 +276,7 @@ def onnx_gather(call: Call) -> NodeSpec:
 
 
 def moved_gather(call: Call) -> Any:
-    """Places of an axis that samples share with places of theirs; the file may know one sample.
+    """Lower ``Gather`` on an axis that samples share with places; the file may know one sample.
 
     Then they are those of each sample, as in the views by strides that an exporter writes so.
     """
@@ -297,14 +297,14 @@ def moved_gather(call: Call) -> Any:
 
 
 def _taken(codes: Tensor, axis: int, index: Tensor) -> Tensor:
-    """The codes at places of an axis, as ONNX's ``Gather`` takes them."""
+    """Take the codes at places of an axis, as ONNX's ``Gather`` does."""
     shape = [*codes.shape[:axis], *index.shape, *codes.shape[axis + 1 :]]
     found = codes.index_select(axis, index.reshape(-1).long() % codes.shape[axis])
     return found.reshape(shape)
 
 
 def onnx_gather_nd(call: Call) -> NodeSpec:
-    """Places by a column of indices, for a value whose first axis is the batch."""
+    """Lower ``GatherND`` by a column of indices, for a value whose first axis is the batch."""
     return _gathered(as_gather(call))
 
 

@@ -25,12 +25,12 @@ from snnconv.graph.remedies import BATCH_FIRST
 
 
 def linear(shape: Shape, x: object, weight: object, bias: object = None) -> NodeSpec:
-    """A matrix on the last axis."""
+    """Lower a linear layer: a matrix on the last axis."""
     return NodeSpec("linear", [activation(x)], None, weights(weight=weight, bias=bias))
 
 
 def matmul(shape: Shape, x: object, other: object) -> NodeSpec:
-    """A product with a constant matrix, which is a linear layer, or of two activations."""
+    """Lower a product with a constant matrix, which is a linear layer, or of two activations."""
     if isinstance(other, Activation):
         source = activation(x)
         if not len(source.shape) == len(other.shape) > 2:
@@ -47,7 +47,7 @@ def matmul(shape: Shape, x: object, other: object) -> NodeSpec:
 def addmm(
     shape: Shape, bias: object, x: object, other: object, *, beta: float = 1, alpha: float = 1
 ) -> NodeSpec:
-    """A linear layer of the core set."""
+    """Lower a linear layer of ATen's core set."""
     if beta != 1 or alpha != 1 or stored("bias", bias).value.shape != shape[-1:]:
         raise Refused("a matrix product whose sum is not a bias")
     made = matmul(shape, x, other)
@@ -57,12 +57,12 @@ def addmm(
 
 
 def onnx_matmul(call: Call) -> NodeSpec:
-    """A matrix from the right, on the last axis, or a product of two activations."""
+    """Lower a matrix from the right on the last axis, or a product of two activations."""
     return matmul((), call.x, call.operand(1))
 
 
 def onnx_gemm(call: Call) -> NodeSpec:
-    """``alpha * x @ B + beta * C``."""
+    """Lower ``alpha * x @ B + beta * C``."""
     x, matrix, bias = call.x, call.tensor(1, "weight"), call.optional(2, "bias")
     if call.number("transA", 0):
         raise Refused("a product over the batch", BATCH_FIRST)
@@ -81,7 +81,7 @@ def onnx_gemm(call: Call) -> NodeSpec:
 
 
 def as_bias(constant: Stored, outputs: int) -> Stored | None:
-    """A constant as one number an output, if it broadcasts to that; it keeps its name."""
+    """Return a constant as one number an output, if it broadcasts to that; it keeps its name."""
     shape = constant.value.shape
     if tuple(shape) == (outputs,):
         return constant

@@ -41,7 +41,7 @@ def batch_norm(
     eps: float = 1e-5,
     num_batches_tracked: object = None,
 ) -> NodeSpec:
-    """BatchNorm by its running statistics.
+    """Lower BatchNorm by its running statistics.
 
     With a momentum of None, training makes them the mean over all batches, and counts the batches.
     """
@@ -63,7 +63,7 @@ def layer_norm(
     bias: object = None,
     eps: float = 1e-5,
 ) -> NodeSpec:
-    """LayerNorm over the last axes."""
+    """Lower LayerNorm over the last axes."""
     attrs = LayerNorm(shape=_last_axes(shape, normalized_shape), eps=eps)
     return NodeSpec("layer_norm", [activation(x)], attrs, weights(weight=weight, bias=bias))
 
@@ -75,14 +75,14 @@ def rms_norm(
     weight: object = None,
     eps: float | None = None,
 ) -> NodeSpec:
-    """RMSNorm over the last axes; PyTorch's eps is that of float32 unless one is given."""
+    """Lower RMSNorm over the last axes; PyTorch's eps is that of float32 unless one is given."""
     given = torch.finfo(torch.float32).eps if eps is None else eps
     attrs = RmsNorm(shape=_last_axes(shape, normalized_shape), eps=given)
     return NodeSpec("rms_norm", [activation(x)], attrs, weights(weight=weight))
 
 
 def _last_axes(shape: Shape, normalized_shape: Extent) -> list[int]:
-    """The axes that a normalisation goes over."""
+    """Return the axes that a normalisation goes over."""
     over = [normalized_shape] if isinstance(normalized_shape, int) else list(normalized_shape)
     if len(over) >= len(shape):
         raise Refused("a normalisation over the batch", BATCH_FIRST)
@@ -97,7 +97,7 @@ def group_norm(
     bias: object = None,
     eps: float = 1e-5,
 ) -> NodeSpec:
-    """GroupNorm."""
+    """Lower GroupNorm."""
     attrs = GroupNorm(groups=num_groups, eps=eps)
     return NodeSpec("group_norm", [activation(x)], attrs, weights(weight=weight, bias=bias))
 
@@ -114,7 +114,7 @@ def instance_norm(
     eps: float = 1e-5,
     batches: object = None,
 ) -> NodeSpec:
-    """InstanceNorm: GroupNorm with one channel a group, or BatchNorm by running statistics."""
+    """Lower InstanceNorm: GroupNorm of single channels, or BatchNorm by running statistics."""
     if not use_input_stats:
         statistics = (running_mean, running_var)
         return batch_norm(shape, x, *statistics, weight, bias, False, momentum, eps, batches)
@@ -133,7 +133,7 @@ def instance_norm_module(
     eps: float,
     num_batches_tracked: object,
 ) -> NodeSpec:
-    """InstanceNorm, by running statistics if it has some."""
+    """Lower an InstanceNorm module, by running statistics if it has some."""
     source, own = batched(x, rank), running_mean is None
     statistics, batches = (running_mean, running_var), num_batches_tracked
     return instance_norm(shape, source, *statistics, weight, bias, own, momentum, eps, batches)
@@ -167,7 +167,7 @@ def aten_batch_norm(
     eps: float,
     *_: object,
 ) -> NodeSpec:
-    """BatchNorm, weights before statistics."""
+    """Lower ATen's BatchNorm, which has weights before statistics."""
     return batch_norm(shape, x, mean, var, weight, bias, training, momentum, eps)
 
 
@@ -181,7 +181,7 @@ def aten_batch_norm_core(
     momentum: float,
     eps: float,
 ) -> list[NodeSpec]:
-    """BatchNorm of the core set, which gives what it saved for a gradient as well."""
+    """Lower the core set's BatchNorm, which also gives what it saved for a gradient."""
     return [batch_norm(shape, x, mean, var, weight, bias, False, momentum, eps)]
 
 
@@ -194,14 +194,14 @@ def aten_layer_norm(
     eps: float = 1e-5,
     cudnn: bool = True,
 ) -> NodeSpec:
-    """LayerNorm."""
+    """Lower ATen's LayerNorm."""
     return layer_norm(shape, x, normalized_shape, weight, bias, eps)
 
 
 def aten_layer_norm_core(
     shape: Shape, x: object, normalized_shape: Extent, weight: object, bias: object, eps: float
 ) -> list[NodeSpec]:
-    """LayerNorm of the core set."""
+    """Lower the core set's LayerNorm."""
     return [layer_norm(activation(x).shape, x, normalized_shape, weight, bias, eps)]
 
 
@@ -214,7 +214,7 @@ def aten_group_norm(
     eps: float = 1e-5,
     cudnn: bool = True,
 ) -> NodeSpec:
-    """GroupNorm."""
+    """Lower ATen's GroupNorm."""
     return group_norm(shape, x, groups, weight, bias, eps)
 
 
@@ -229,7 +229,7 @@ def aten_group_norm_core(
     groups: int,
     eps: float,
 ) -> list[NodeSpec]:
-    """GroupNorm of the core set, which gives its statistics as well."""
+    """Lower the core set's GroupNorm, which also gives its statistics."""
     return [group_norm(activation(x).shape, x, groups, weight, bias, eps)]
 
 
@@ -245,12 +245,12 @@ def aten_instance_norm(
     eps: float,
     cudnn: bool = True,
 ) -> NodeSpec:
-    """InstanceNorm, weights before statistics."""
+    """Lower ATen's InstanceNorm, which has weights before statistics."""
     return instance_norm(shape, x, mean, var, weight, bias, use_input_stats, momentum, eps)
 
 
 def onnx_batch_norm(call: Call) -> NodeSpec:
-    """BatchNorm by its running statistics."""
+    """Lower BatchNorm by its running statistics."""
     if call.number("training_mode", 0) or call.read > 1:
         raise Refused("BatchNormalization in training mode")
     weight, bias = call.tensor(1, "scale"), call.tensor(2, "bias")
@@ -262,7 +262,7 @@ def onnx_batch_norm(call: Call) -> NodeSpec:
 
 
 def onnx_layer_norm(call: Call) -> NodeSpec:
-    """LayerNorm over the axes from one on."""
+    """Lower LayerNorm over all axes from a given one on."""
     if call.read > 1:
         raise Refused("LayerNormalization that gives its statistics")
     x, weight, bias = call.x, call.tensor(1, "scale"), call.optional(2, "bias")
@@ -271,28 +271,28 @@ def onnx_layer_norm(call: Call) -> NodeSpec:
 
 
 def onnx_rms_norm(call: Call) -> NodeSpec:
-    """RMSNorm over the axes from one on."""
+    """Lower RMSNorm over all axes from a given one on."""
     x, weight = call.x, call.tensor(1, "scale")
     over = x.shape[call.number("axis", -1) :]
     return rms_norm(x.shape, x, over, weight, call.number("epsilon", 1e-5))
 
 
 def onnx_instance_norm(call: Call) -> NodeSpec:
-    """InstanceNorm."""
+    """Lower InstanceNorm."""
     weight, bias = call.tensor(1, "scale"), call.tensor(2, "bias")
     eps = call.number("epsilon", 1e-5)
     return instance_norm((), call.x, None, None, weight, bias, eps=eps)
 
 
 def onnx_group_norm(call: Call) -> NodeSpec:
-    """GroupNorm, a scale for each channel."""
+    """Lower GroupNorm with a scale for each channel."""
     x, groups = call.x, call.number("num_groups", 1)
     weight, bias = call.tensor(1, "scale"), call.tensor(2, "bias")
     return group_norm((), x, groups, weight, bias, call.number("epsilon", 1e-5))
 
 
 def onnx_local_response_norm(call: Call) -> NodeSpec:
-    """LRN over the channels around each; an even size is refused, for want of a referee."""
+    """Lower LRN over the channels around each; nothing could check an even size: it is refused."""
     size = int(call.number("size", 0))
     if size % 2 == 0:
         raise Refused(f"a size of {size}: onnxruntime computes odd ones only")

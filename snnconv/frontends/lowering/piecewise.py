@@ -46,34 +46,34 @@ def _relu(x: Value, ceiling: float = math.inf) -> NodeSpec:
 
 
 def relu(shape: Shape, x: object, inplace: bool = False) -> NodeSpec:
-    """``max(x, 0)``."""
+    """Lower ``max(x, 0)``."""
     return clamp(shape, x, 0)
 
 
 def relu6(shape: Shape, x: object, inplace: bool = False) -> NodeSpec:
-    """``min(max(x, 0), 6)``."""
+    """Lower ``min(max(x, 0), 6)``."""
     return clamp(shape, x, 0, 6)
 
 
 def hardtanh(
     shape: Shape, x: object, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
 ) -> NodeSpec:
-    """``min(max(x, min_val), max_val)``."""
+    """Lower ``min(max(x, min_val), max_val)``."""
     return clamp(shape, x, min_val, max_val)
 
 
 def hardsigmoid(shape: Shape, x: object, inplace: bool = False) -> NodeSpec:
-    """``min(max(x/6 + 1/2, 0), 1)``."""
+    """Lower ``min(max(x/6 + 1/2, 0), 1)``."""
     return clipped_line(x, 1 / 6, 0.5)
 
 
 def clipped_line(x: object, slope: float, shift: float) -> NodeSpec:
-    """``min(max(slope*x + shift, 0), 1)``."""
+    """Lower ``min(max(slope*x + shift, 0), 1)``."""
     return _relu(line(activation(x), slope, shift), 1.0)
 
 
 def clamp(shape: Shape, x: object, min: Any = None, max: Any = None) -> NodeSpec:  # noqa: A002
-    """``min(max(x, low), high)``; either may be left out, or infinite.
+    """Lower ``min(max(x, low), high)``; either bound may be left out, or infinite.
 
     Without the lower one it is the ceiling of the ReLU that it is applied to, if it is to one.
     """
@@ -104,7 +104,7 @@ def _is_root(x: Activation) -> bool:
 
 
 def clamp_max(shape: Shape, x: object, max: Any) -> NodeSpec:  # noqa: A002
-    """``min(x, high)``."""
+    """Lower ``min(x, high)``."""
     return clamp(shape, x, None, max)
 
 
@@ -131,7 +131,7 @@ def _below(x: Value, high: Tensor) -> NodeSpec:
 
 
 def maximum(shape: Shape, x: object, other: object) -> NodeSpec:
-    """``max(x, other)``, with two activations or with an activation and a constant."""
+    """Lower ``max(x, other)``, with two activations or with an activation and a constant."""
     if isinstance(x, Value) and isinstance(other, Value):
         return NodeSpec("add", [_relu(_difference(shape, x, other)), other])
     source, bound = _with_constant(shape, x, other)
@@ -141,7 +141,7 @@ def maximum(shape: Shape, x: object, other: object) -> NodeSpec:
 
 
 def minimum(shape: Shape, x: object, other: object) -> NodeSpec:
-    """``min(x, other)``, with two activations or with an activation and a constant."""
+    """Lower ``min(x, other)``, with two activations or with an activation and a constant."""
     if isinstance(x, Value) and isinstance(other, Value):
         return NodeSpec("add", [line(_relu(_difference(shape, x, other)), -1.0), x])
     source, bound = _with_constant(shape, x, other)
@@ -169,12 +169,12 @@ def _with_constant(shape: Shape, x: object, other: object) -> tuple[Value, Tenso
 def leaky_relu(
     shape: Shape, x: object, negative_slope: float = 0.01, inplace: bool = False
 ) -> NodeSpec:
-    """A ReLU with a slope below 0."""
+    """Lower a ReLU with a slope below 0."""
     return _bent(activation(x), torch.tensor([float(negative_slope)]))
 
 
 def prelu(shape: Shape, x: object, weight: object) -> NodeSpec:
-    """PReLU: the slope was learned, for all channels together or for each one."""
+    """Lower PReLU, whose slope was learned for all channels together or for each one."""
     slope = stored("weight", weight).value.detach().float().reshape(-1)
     return _bent(activation(x), slope, learned=True)
 
@@ -187,14 +187,14 @@ def rrelu(
     training: bool = False,
     inplace: bool = False,
 ) -> NodeSpec:
-    """RReLU: the slope is drawn in training, and is its mean outside training."""
+    """Lower RReLU: training draws its slope, and outside training it is the mean."""
     if training:
         raise Refused("a slope that is random outside training: pass training=self.training")
     return leaky_relu(shape, x, (lower + upper) / 2)
 
 
 def magnitude(shape: Shape, x: object) -> NodeSpec:
-    """``|x|``."""
+    """Lower ``|x|``."""
     return leaky_relu(shape, x, -1.0)
 
 
@@ -213,7 +213,7 @@ def softshrink(shape: Shape, x: object, lambd: float = 0.5) -> NodeSpec:
 def threshold(
     shape: Shape, x: object, threshold: float, value: float, inplace: bool = False
 ) -> NodeSpec:
-    """``x if x > threshold else value``: without a jump it is a ReLU that starts there."""
+    """Lower ``x if x > threshold else value``: without a jump it is a ReLU that starts there."""
     if threshold != value:
         raise Refused(
             f"a threshold at {threshold} with value {value}, which jumps",
@@ -226,7 +226,7 @@ _HUGE = 3.4e38  # float32's largest number, which old files write for "no bound"
 
 
 def onnx_clip(call: Call) -> NodeSpec:
-    """``Clip``; each bound may be missing."""
+    """Lower ``Clip``; each bound may be missing."""
     low, high = call.number("min", -math.inf, 1), call.number("max", math.inf, 2)
     floor, ceiling = None if low <= -_HUGE else low, None if high >= _HUGE else high
     if floor is ceiling is None:
@@ -235,7 +235,7 @@ def onnx_clip(call: Call) -> NodeSpec:
 
 
 def onnx_extreme(make: NodeMaker, call: Call) -> NodeSpec:
-    """The largest or the smallest of any number of operands, some of which may be constant."""
+    """Lower the largest or the smallest of any number of operands; some may be constant."""
     found: Operand | NodeSpec = call.operands[0]
     for other in call.operands[1:]:
         if isinstance(found, Stored) and isinstance(other, Stored):
@@ -247,7 +247,7 @@ def onnx_extreme(make: NodeMaker, call: Call) -> NodeSpec:
 
 
 def onnx_prelu(call: Call) -> NodeSpec:
-    """PReLU: the slope was learned, for all channels together or for each one."""
+    """Lower ONNX's PReLU, whose slope was learned for all channels together or for each one."""
     x, slope = call.x, call.tensor(1, "slope").value
     sizes = [1] * (len(x.shape) - slope.dim()) + list(slope.shape)
     if any(n != 1 for axis, n in enumerate(sizes) if axis != 1):
@@ -256,7 +256,7 @@ def onnx_prelu(call: Call) -> NodeSpec:
 
 
 def onnx_hard_sigmoid(call: Call) -> NodeSpec:
-    """``min(max(alpha*x + beta, 0), 1)``."""
+    """Lower ``min(max(alpha*x + beta, 0), 1)``."""
     return clipped_line(call.x, call.number("alpha", 0.2), call.number("beta", 0.5))
 
 

@@ -42,7 +42,7 @@ def max_pool(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> NodeSpec:
-    """Max pooling."""
+    """Lower max pooling."""
     if return_indices:
         raise Refused("max pooling that returns indices", "call it without return_indices")
     kernel = sizes(kernel_size, rank)
@@ -88,7 +88,7 @@ def avg_pool(
 
 
 def _stride(rank: int, stride: Extent | None, kernel: list[int]) -> list[int]:
-    """Steps between windows; without any, windows lie side by side."""
+    """Return the steps between windows; if none are given, windows lie side by side."""
     return kernel if stride is None or stride in ((), []) else sizes(stride, rank)
 
 
@@ -100,7 +100,7 @@ def adaptive_avg_pool(rank: int, shape: Shape, x: object, output_size: object) -
 def adaptive_max_pool(
     rank: int, shape: Shape, x: object, output_size: object, return_indices: bool = False
 ) -> NodeSpec:
-    """Max pooling to a given size."""
+    """Lower max pooling to a given size."""
     if return_indices:
         raise Refused("max pooling that returns indices")
     return NodeSpec("adaptive_max_pool", [batched(x, rank)], Adaptive(output=list(shape[2:])))
@@ -117,7 +117,7 @@ def first(make: NodeMaker) -> NodeMaker:
 
 
 def onnx_max_pool(call: Call) -> NodeSpec:
-    """Max pooling; padding is never the largest, so only the windows' first places matter."""
+    """Lower max pooling; padding is never the largest, so only the windows' first places matter."""
     if call.read > 1:
         raise Refused("max pooling that gives indices")
     x, w = _pooled(call)
@@ -157,7 +157,7 @@ def _pooled(call: Call) -> tuple[Activation, Window]:
 
 
 def _places(call: Call, w: Window, extent: Sequence[int]) -> list[int]:
-    """How many windows there are along each axis, by ONNX's rule."""
+    """Return how many windows there are along each axis, by ONNX's rule."""
     ceil_mode = bool(call.number("ceil_mode", 0))
     found = []
     for n, k, s, d, b, e in zip(
@@ -171,7 +171,7 @@ def _places(call: Call, w: Window, extent: Sequence[int]) -> list[int]:
 
 
 def _as_many(made: Callable[[list[int], bool], NodeSpec], w: Window, places: list[int]) -> NodeSpec:
-    """A pooling with a given number of windows, from one of PyTorch's with the same first places.
+    """Return a pooling with a given number of windows, from PyTorch's with the same first places.
 
     PyTorch pads both sides alike. If the end needs more padding, ``ceil_mode`` may do, or padding
     by some more strides; surplus windows are cut off.
@@ -194,7 +194,7 @@ def _as_many(made: Callable[[list[int], bool], NodeSpec], w: Window, places: lis
 
 
 def onnx_global_avg_pool(call: Call) -> NodeSpec:
-    """The average over all places."""
+    """Lower the average over all places."""
     x = call.x
     rank = len(x.shape) - 2
     if not 1 <= rank <= 3:
@@ -203,7 +203,7 @@ def onnx_global_avg_pool(call: Call) -> NodeSpec:
 
 
 def onnx_global_max_pool(call: Call) -> NodeSpec:
-    """The largest over all places."""
+    """Lower the largest over all places."""
     x = call.x
     rank = len(x.shape) - 2
     if not 1 <= rank <= 3:

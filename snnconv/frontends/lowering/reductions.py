@@ -32,7 +32,7 @@ from snnconv.graph.remedies import BATCH_FIRST
 
 
 def amax(shape: Shape, x: object, dim: Extent = (), keepdim: bool = False) -> NodeSpec:
-    """The maximum over adjacent axes of the samples, by max pooling of all their places."""
+    """Lower the maximum over adjacent axes of the samples, by max pooling of all their places."""
     source = x if isinstance(x, NodeSpec) else activation(x)
     whole, dims = shape_of(source), [dim] if isinstance(dim, int) else dim or ()
     rank = len(whole)
@@ -57,7 +57,7 @@ def amax(shape: Shape, x: object, dim: Extent = (), keepdim: bool = False) -> No
 
 
 def amin(shape: Shape, x: object, dim: Extent = (), keepdim: bool = False) -> NodeSpec:
-    """The smallest: minus the largest of the negated values."""
+    """Lower the minimum: minus the largest of the negated values."""
     source = activation(x)
     return arithmetic.line(amax(shape, arithmetic.line(source, -1.0), dim, keepdim), -1.0)
 
@@ -65,7 +65,7 @@ def amin(shape: Shape, x: object, dim: Extent = (), keepdim: bool = False) -> No
 def max_(
     shape: Shape, x: object, dim: Extent | None = None, keepdim: bool = False
 ) -> NodeSpec | list[NodeSpec]:
-    """``max(x, dim)`` without its indices, which can't be used; or ``max(x, other)``."""
+    """Lower ``max(x, dim)`` without its indices, which can't be used, or ``max(x, other)``."""
     if isinstance(x, Stored) or isinstance(dim, Activation | Stored):
         return piecewise.maximum(shape, x, dim)
     if not isinstance(dim, int):
@@ -76,7 +76,7 @@ def max_(
 def min_(
     shape: Shape, x: object, dim: Extent | None = None, keepdim: bool = False
 ) -> NodeSpec | list[NodeSpec]:
-    """``min(x, dim)`` and ``min(x, other)``, as :func:`max_`."""
+    """Lower ``min(x, dim)`` and ``min(x, other)``, as :func:`max_` does."""
     if isinstance(x, Stored) or isinstance(dim, Activation | Stored):
         return piecewise.minimum(shape, x, dim)
     if not isinstance(dim, int):
@@ -92,7 +92,7 @@ def mean(
     *,
     dtype: object = None,
 ) -> NodeSpec:
-    """The mean over axes."""
+    """Lower the mean over axes."""
     float32(dtype)
     source = activation(x)
     return NodeSpec("mean", [source], Mean(dims=_over(source, dim), keepdim=bool(keepdim)))
@@ -115,20 +115,20 @@ def sum_(
     *,
     dtype: object = None,
 ) -> NodeSpec:
-    """The sum over axes."""
+    """Lower the sum over axes."""
     float32(dtype)
     source = activation(x)
     return _summed(source, source.shape, _over(source, dim), keepdim)
 
 
 def _summed(x: Activation | NodeSpec, shape: Shape, dims: list[int], keepdim: bool) -> NodeSpec:
-    """The mean times the number of places that it is over."""
+    """Return the sum over places: their mean times their number."""
     averaged = NodeSpec("mean", [x], Mean(dims=dims, keepdim=bool(keepdim)))
     return arithmetic.line(averaged, math.prod(shape[axis] for axis in dims))
 
 
 def cumsum(shape: Shape, x: object, dim: int, *, dtype: object = None) -> NodeSpec:
-    """The sums up to each place of an axis."""
+    """Lower the sums up to each place of an axis."""
     float32(dtype)
     source = activation(x)
     if dim % len(source.shape) == 0:
@@ -145,7 +145,7 @@ def norm(
     *,
     dtype: object = None,
 ) -> NodeSpec:
-    """The square root of the sum of squares over axes."""
+    """Lower a norm: the square root of the sum of squares over axes."""
     if ord not in (2, 2.0, "fro", None):
         raise Refused(f"a norm of order {ord}", "use the one of order 2")
     float32(dtype)
@@ -157,7 +157,7 @@ def norm(
 def normalized(
     shape: Shape, x: object, p: float = 2.0, dim: Extent = 1, eps: float = 1e-12, out: object = None
 ) -> NodeSpec:
-    """``x`` divided by its norm, to which eps is added."""
+    """Lower ``x`` divided by its norm, to which eps is added."""
     size = arithmetic.line(norm(shape, x, p, dim, keepdim=True), 1.0, eps)
     return NodeSpec("multiply", [activation(x), _pointwise(size, "reciprocal")])
 
@@ -167,19 +167,19 @@ def _pointwise(x: Activation | NodeSpec, name: str, *arguments: float) -> NodeSp
 
 
 def onnx_norm(call: Call) -> NodeSpec:
-    """The norm over axes of the samples."""
+    """Lower the norm over axes of the samples."""
     return onnx_reduced(lambda shape, x, dim, keep: norm(shape, x, 2, dim, keep), call)
 
 
 def onnx_cumsum(call: Call) -> NodeSpec:
-    """The sums from the start on, each with its own place."""
+    """Lower ``CumSum``: the sums from the start on, each with its own place."""
     if call.number("exclusive", 0) or call.number("reverse", 0):
         raise Refused("a running sum that is exclusive or goes backwards")
     return cumsum((), call.x, call.number("axis", 0, 1))
 
 
 def onnx_reduced(make: NodeMaker, call: Call) -> NodeSpec:
-    """A reduction over axes of the samples."""
+    """Lower a reduction over axes of the samples."""
     axes = call.numbers("axes", 1)
     if not axes and call.number("noop_with_empty_axes", 0):
         return NodeSpec("identity", [call.x])

@@ -29,14 +29,14 @@ from snnconv.graph.remedies import BATCH_FIRST
 
 
 def reshape(shape: Shape, x: object, *to: object, **named: object) -> NodeSpec:
-    """Any reshape that keeps samples apart; the shape it leads to is the value's own."""
+    """Lower any reshape that keeps samples apart; the value's own shape is the target."""
     if not shape or shape[0] != activation(x).shape[0]:
         raise Refused("a reshape that mixes samples", BATCH_FIRST)
     return NodeSpec("reshape", [activation(x)], Shaped(shape=list(shape[1:])))
 
 
 def concat(shape: Shape, tensors: Sequence[object], dim: int = 0) -> NodeSpec:
-    """A concatenation along an axis of the samples, of activations and of the network's tensors.
+    """Lower a concatenation of activations and tensors along an axis of the samples.
 
     Such a tensor is the same for every sample, as the class token of a transformer is.
     """
@@ -55,7 +55,7 @@ def _operand(x: object) -> Activation | NodeSpec:
 
 
 def _for_each_sample(tensor: Stored, among: Activation, dim: int) -> NodeSpec:
-    """A tensor ``[1 or B, *N]`` as a value of every sample.
+    """Return a tensor ``[1 or B, *N]`` as a value of every sample.
 
     Args:
         tensor: the network's own.
@@ -73,7 +73,7 @@ def _for_each_sample(tensor: Stored, among: Activation, dim: int) -> NodeSpec:
 
 
 def stack(shape: Shape, tensors: Sequence[object], dim: int = 0) -> NodeSpec:
-    """A concatenation along a new axis of the samples."""
+    """Lower a concatenation along a new axis of the samples."""
     dim %= len(shape)
     if dim == 0:
         raise Refused("a stack over the batch", BATCH_FIRST)
@@ -83,14 +83,14 @@ def stack(shape: Shape, tensors: Sequence[object], dim: int = 0) -> NodeSpec:
 
 
 def _as_shape(x: Activation, sample: Sequence[int]) -> NodeSpec:
-    """A reshape of each sample by itself."""
+    """Reshape each sample by itself."""
     if math.prod(sample) != math.prod(x.shape[1:]):
         raise Refused("a reshape that mixes samples", BATCH_FIRST)
     return NodeSpec("reshape", [x], Shaped(shape=[int(n) for n in sample]))
 
 
 def onnx_reshape(call: Call) -> NodeSpec:
-    """A reshape; a literal batch in it is taken for the batch, whatever its size."""
+    """Lower ``Reshape``; a literal batch in it counts as the batch, whatever its size."""
     x, sizes = call.x, call.numbers("shape", 1) or []
     if not call.number("allowzero", 0):
         sizes = [x.shape[k] if n == 0 and k < len(x.shape) else n for k, n in enumerate(sizes)]
@@ -104,7 +104,7 @@ def onnx_reshape(call: Call) -> NodeSpec:
 
 
 def onnx_flatten(call: Call) -> NodeSpec:
-    """Two axes: the batch, and all others."""
+    """Lower ``Flatten`` to two axes: the batch, and all others."""
     x = call.x
     axis = call.number("axis", 1)
     axis += len(x.shape) if axis < 0 else 0
@@ -114,7 +114,7 @@ def onnx_flatten(call: Call) -> NodeSpec:
 
 
 def onnx_squeeze(call: Call) -> NodeSpec:
-    """Axes of size 1 go: those that are named, or all of the sample's."""
+    """Lower ``Squeeze``, which drops axes of size 1: the named ones, or all of the sample's."""
     x = call.x
     axes = call.numbers("axes", 1)
     if axes is None:
@@ -126,7 +126,7 @@ def onnx_squeeze(call: Call) -> NodeSpec:
 
 
 def onnx_unsqueeze(call: Call) -> NodeSpec:
-    """Axes of size 1 come."""
+    """Lower ``Unsqueeze``, which adds axes of size 1."""
     x, axes = call.x, call.numbers("axes", 1) or []
     rank = len(x.shape) + len(axes)
     new = {int(axis) % rank for axis in axes}
@@ -137,13 +137,13 @@ def onnx_unsqueeze(call: Call) -> NodeSpec:
 
 
 def onnx_shape(call: Call) -> Stored:
-    """The shape of a value, which is constant but for the batch."""
+    """Lower ``Shape``, which is constant except for the batch."""
     start, end = call.number("start", 0), call.number("end", None)
     return Stored("", torch.tensor(call.x.shape[start:end], dtype=torch.int64))
 
 
 def onnx_concat(call: Call) -> NodeSpec:
-    """A concatenation along an axis of the samples."""
+    """Lower ``Concat`` along an axis of the samples."""
     among = next((x for x in call.operands if isinstance(x, Activation)), None)
     if among is None:
         raise Refused("a concatenation without an activation")
@@ -151,7 +151,7 @@ def onnx_concat(call: Call) -> NodeSpec:
 
 
 def moved_reshape(call: Call) -> Result | list[Any]:
-    """A reshape with the batch at any axis, which it may share with places of a sample.
+    """Lower a reshape with the batch at any axis, which it may share with places of a sample.
 
     Where the file has the batch as a number, any size that is a multiple of it may be the one.
     """
@@ -168,7 +168,7 @@ def moved_reshape(call: Call) -> Result | list[Any]:
 
 
 def _meant(sizes: list[int], dims: list[int], batch: int, literal: int) -> Iterator[list[int]]:
-    """The sizes that a reshape of :data:`BATCH` samples may have, the likeliest first.
+    """Yield the sizes that a reshape of :data:`BATCH` samples may have, the likeliest first.
 
     Args:
         sizes: the file's.
@@ -185,7 +185,7 @@ def _meant(sizes: list[int], dims: list[int], batch: int, literal: int) -> Itera
 
 
 def moved_shape(call: Call) -> Stored:
-    """The sizes as the file has them."""
+    """Lower ``Shape`` to the sizes that the file has."""
     start, end = call.number("start", 0), call.number("end", None)
     return Stored(
         "", torch.tensor(file_dims(as_moved(call.operand(0)))[start:end], dtype=torch.int64)

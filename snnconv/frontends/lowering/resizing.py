@@ -36,7 +36,7 @@ _MODES = {"constant": "constant", "reflect": "reflect", "replicate": "replicate"
 def pad(
     shape: Shape, x: object, pad: Any, mode: str = "constant", value: float | None = None
 ) -> NodeSpec:
-    """Zeros or copies around the places; negative sizes crop."""
+    """Lower a padding with zeros or copies around the places; negative sizes crop."""
     if mode not in _MODES or value:
         raise Refused(f"padding with mode '{mode}' and value {value}")
     widths = [int(n) for n in pad]
@@ -48,7 +48,7 @@ def pad(
 def pad_module(
     rank: int, mode: str, shape: Shape, x: object, padding: Any, value: Any = 0
 ) -> NodeSpec:
-    """A padding module, whose one number stands for all sides."""
+    """Lower a padding module, whose one number stands for all sides."""
     return pad(shape, x, sizes(padding, 2 * rank), mode, value)
 
 
@@ -65,7 +65,7 @@ def upsample(
     recompute_scale_factor: bool | None = None,
     antialias: bool = False,
 ) -> NodeSpec:
-    """Each place repeated, or places between places: by lines or by cubic splines.
+    """Lower an upsampling: places repeated, or new places between them, by lines or cubic splines.
 
     A spline is not linear between places, but it is linear in the values at the places.
     """
@@ -86,17 +86,17 @@ def upsample(
 
 
 def aten_pad(mode: str, shape: Shape, x: object, widths: Any, value: float = 0) -> NodeSpec:
-    """A padding of the core set."""
+    """Lower a padding of ATen's core set."""
     return pad(shape, x, widths, mode, value)
 
 
 def aten_upsample(shape: Shape, x: object, size: Any, scales: Any = None, *more: Any) -> NodeSpec:
-    """Each place repeated, to a size or by factors."""
+    """Lower an upsampling that repeats places, to a size or by factors."""
     return upsample(shape, x, size, _factors(scales, more))
 
 
 def _factors(scales: Any, more: tuple[Any, ...]) -> Any:
-    """One an axis: as a list, or as arguments of their own."""
+    """Return one factor for each axis, from a list or from arguments of their own."""
     return scales if scales is None or isinstance(scales, list | tuple) else [scales, *more]
 
 
@@ -109,7 +109,7 @@ def aten_between(
     scales: Any = None,
     *more: Any,
 ) -> NodeSpec:
-    """Places between places, to a size or by factors."""
+    """Lower an upsampling with new places between places, to a size or by factors."""
     return upsample(shape, x, size, _factors(scales, more), mode, align_corners)
 
 
@@ -117,7 +117,7 @@ _PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate",
 
 
 def onnx_pad(call: Call) -> NodeSpec:
-    """Zeros or copies around the places; negative sizes crop."""
+    """Lower ``Pad``: zeros or copies around the places; negative sizes crop."""
     x, mode = call.x, call.attrs.get("mode", "constant")
     widths, value = call.numbers("pads", 1) or [], call.number("value", 0.0, 2)
     axes = call.numbers("axes", 3) or list(range(len(x.shape)))
@@ -151,7 +151,7 @@ _ROUNDED: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 
 def onnx_upsample(call: Call) -> NodeSpec:
-    """``Upsample``, which is the first ``Resize``."""
+    """Lower ``Upsample``, the predecessor of ``Resize``."""
     return _resized(call, call.numbers("scales", 1), None, "asymmetric", "floor")
 
 
@@ -218,7 +218,7 @@ def _between(call: Call, position: str, new: list[int], scale: list[float]) -> N
 
 
 def _padding(rank: int, name: str, mode: str) -> Lowering:
-    """A padding module, and the operator of ATen's core set that it becomes."""
+    """Return the lowering of a padding module, and of the operator of ATen that it becomes."""
     return Lowering(
         make=partial(pad_module, rank, mode),
         batch_axis=BatchAxis.FIRST,

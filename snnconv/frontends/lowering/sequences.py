@@ -45,7 +45,7 @@ ATTRIBUTES = (
 
 
 def whole(shape: Shape, x: object, *to: object, **named: object) -> NodeSpec:
-    """The network's input as whole numbers, which tokens are; nothing else can be rounded."""
+    """Return the network's input as whole numbers, which tokens are; refuse anything else."""
     if activation(x).node != INPUT:
         raise Refused("whole numbers of something other than tokens")
     return NodeSpec("identity", [activation(x)])
@@ -61,7 +61,7 @@ def embedding(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> NodeSpec:
-    """A row of a table for each token."""
+    """Lower an embedding: a row of a table for each token."""
     if max_norm is not None:
         raise Refused("an embedding that changes its weights (max_norm)")
     return NodeSpec("embedding", [activation(x)], None, weights(weight=stored("weight", weight)))
@@ -82,7 +82,7 @@ def recurrent(
     proj_size: int,
     tensors: Mapping[str, object],
 ) -> list[Any]:
-    """The sequence of outputs, and the last states as far as they are among these.
+    """Lower a recurrence: its outputs, and as many last states as are among these.
 
     The last states are those of the last layer, by direction. States that no caller uses are None:
     those of layers below, and an LSTM's cells.
@@ -123,7 +123,7 @@ def recurrence(
     attrs: Recurrent,
     tensors: Mapping[str, Stored | None],
 ) -> tuple[NodeSpec, list[NodeSpec]]:
-    """A recurrence's outputs ``[B, L, ways*H]``, and its last states ``[B, H]`` by direction."""
+    """Return a recurrence's outputs ``[B, L, ways*H]`` and last states ``[B, H]`` by direction."""
     outputs = NodeSpec(op, [source], attrs, tensors)
     length, ways = shape_of(source)[1], 2 if attrs.bidirectional else 1
     return outputs, [_state(outputs, way, length, attrs.hidden) for way in range(ways)]
@@ -142,7 +142,7 @@ def aten_recurrent(
     bidirectional: bool,
     batch_first: bool,
 ) -> list[Any]:
-    """A recurrence as ATen has it: weights in a row, the states of each kind as one value."""
+    """Lower ATen's recurrences: weights in a row, the states of each kind as one value."""
     if training and dropout:
         raise Refused("dropout that is on outside training: export it in evaluation mode")
     hidden = stored("weight", params[1]).value.shape[-1]
@@ -171,7 +171,7 @@ def aten_recurrent(
 
 
 def _state(outputs: NodeSpec, way: int, length: int, hidden: int) -> NodeSpec:
-    """The last state of a direction: the output at the end that it reaches last."""
+    """Return the last state of a direction: the output at the end that it reaches last."""
     place = 0 if way else length - 1
     end = Slice(dim=1, start=place, stop=place + 1, step=1)
     own = Slice(dim=2, start=way * hidden, stop=(way + 1) * hidden, step=1)
@@ -180,7 +180,7 @@ def _state(outputs: NodeSpec, way: int, length: int, hidden: int) -> NodeSpec:
 
 
 def aten_embedding(shape: Shape, weight: object, x: object, *options: object) -> NodeSpec:
-    """A row of a table for each token, the table first."""
+    """Lower ATen's embedding, which has the table first."""
     return embedding(shape, x, weight)
 
 
@@ -194,7 +194,7 @@ _PLAIN = "export it as PyTorch's own: nn.LSTM or nn.GRU"
 
 
 def onnx_recurrent(op: str, call: Call) -> list[OnnxResult]:
-    """An LSTM or GRU of one layer: outputs, and last states; an LSTM's cells can't be had."""
+    """Lower an LSTM or GRU of one layer: outputs and last states; an LSTM's cells can't be had."""
     if call.read > 2:
         raise Refused(
             "an LSTM's cells, which are not among its outputs", "use its outputs or last state"
@@ -221,7 +221,7 @@ def onnx_recurrent(op: str, call: Call) -> list[OnnxResult]:
 
 
 def _input(call: Call) -> tuple[Activation, bool]:
-    """The sequences ``[B, L, F]``, and whether places come before the batch in the file."""
+    """Return the sequences ``[B, L, F]``, and whether places come before the batch in the file."""
     x, layout = call.operand(0), call.number("layout", 0)
     second = isinstance(x, BatchMoved) and x.batch == 1
     if not (layout == 1 and isinstance(x, Activation)) and not (layout == 0 and second):
@@ -233,7 +233,7 @@ def _input(call: Call) -> tuple[Activation, bool]:
 
 
 def _refuse_variants(op: str, call: Call, ways: int, length: int) -> None:
-    """What ONNX's recurrences can do and PyTorch's can't."""
+    """Refuse what ONNX's recurrences can do and PyTorch's can't."""
     given = [name.lower() for name in call.attrs.get("activations", _plain(op, ways))]
     if given != _plain(op, ways):
         raise Refused(f"the activations {', '.join(given)}", _PLAIN)
@@ -258,7 +258,7 @@ def _plain(op: str, ways: int) -> list[str]:
 
 
 def _tensors(op: str, call: Call, ways: int) -> dict[str, Stored | None]:
-    """The weights by their roles, gates in PyTorch's order."""
+    """Return the weights by their roles, with gates in PyTorch's order."""
     matrices = {"weight_ih": call.tensor(1, "W").value, "weight_hh": call.tensor(2, "R").value}
     bias, gates = call.optional(3, "B"), len(_ORDER[op])
     width, hidden = (matrix.shape[-1] for matrix in matrices.values())
@@ -282,7 +282,7 @@ def _tensors(op: str, call: Call, ways: int) -> dict[str, Stored | None]:
 
 
 def _in_order(op: str, rows: Tensor) -> Tensor:
-    """Blocks of rows as PyTorch has them."""
+    """Return blocks of rows in PyTorch's order."""
     blocks = rows.chunk(len(_ORDER[op]))
     return torch.cat([blocks[k] for k in _ORDER[op]])
 

@@ -63,7 +63,7 @@ def _table(entries: Iterable[tuple[Key, Value]]) -> dict[Key, Value]:
 
 
 def _overload(name: str) -> str:
-    """An ATen operator's full name, as ``str(torch.ops.aten.relu.default)`` gives it."""
+    """Return an ATen operator's full name, as ``str(torch.ops.aten.relu.default)`` gives it."""
     return f"aten.{name}" if "." in name else f"aten.{name}.default"
 
 
@@ -100,7 +100,7 @@ LEAVES = frozenset(f"{kind.__module__}.{kind.__qualname__}" for kind in MODULES)
 
 
 def of_target(target: object) -> Lowering | None:
-    """The lowering of what a trace calls: a function, a method or an operator of ATen."""
+    """Return the lowering of what a trace calls: a function, a method or an operator of ATen."""
     if isinstance(target, str):
         return METHODS.get(target)
     if callable(target) and (found := FUNCTIONS.get(target)):

@@ -35,7 +35,7 @@ class Window:
 
 
 def window(call: Call, kernel: Sequence[int], extent: Sequence[int]) -> Window:
-    """The window of a call on axes of some extent."""
+    """Return the window of a call on axes of some extent."""
     rank = len(kernel)
     stride = call.numbers("strides") or [1] * rank
     dilation = call.numbers("dilations") or [1] * rank
@@ -64,7 +64,7 @@ def halves(total: Sequence[int], auto: str) -> tuple[list[int], list[int]]:
 
 
 def zeros(x: Activation | NodeSpec, begin: Sequence[int], end: Sequence[int]) -> NodeSpec:
-    """Zeros around the last axes; negative widths crop."""
+    """Add zeros around the last axes; negative widths crop."""
     pairs = list(zip(begin, end, strict=True))
     widths = [n for pair in reversed(pairs) for n in pair]  # the last axis comes first
     return NodeSpec("pad", [x], Pad(pad=widths, mode="constant"))

@@ -73,7 +73,7 @@ def moves_batch(operands: Sequence[Operand]) -> bool:
 
 
 def _moved(call: Call, operator: OfOperator, again: Again) -> Lowered:
-    """The value of an operator that moves numbers and changes none."""
+    """Return the value of an operator that moves numbers and changes none."""
     if operator.onnx.moved is not None:
         found: Lowered = operator.onnx.moved(call)
         return found
@@ -81,7 +81,7 @@ def _moved(call: Call, operator: OfOperator, again: Again) -> Lowered:
 
 
 def _by_number(call: Call, operator: OfOperator) -> OnnxResult:
-    """The value of an operator that changes each number, row or matrix by itself."""
+    """Return the value of an operator that changes each number, row or matrix by itself."""
     x, rule = one_place(call.operands), operator.lowering.batch_axis
     axes_behind = len(file_dims(x)) - 1 - x.batch
     constants = [one.value for one in call.operands if isinstance(one, Stored)]

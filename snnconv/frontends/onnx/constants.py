@@ -47,7 +47,7 @@ FOLDED = frozenset(
 def evaluate(
     operator: Operator, operands: Sequence[Tensor | None], opset: int, folder: Path
 ) -> list[Tensor]:
-    """An operator's values from constant operands.
+    """Return an operator's values from constant operands.
 
     Args:
         folder: the folder in which tensors among its attributes may have their data.
@@ -86,7 +86,7 @@ def _constant(operator: Operator, folder: Path) -> Tensor:
 
 
 def _bound(op: str, given: Sequence[Tensor]) -> int:
-    """The most values that can come out."""
+    """Return the largest number of values that can come out."""
     if op == "ConstantOfShape":
         return math.prod(given[0].tolist())
     if op == "Range":
@@ -105,7 +105,7 @@ def _bound(op: str, given: Sequence[Tensor]) -> int:
 
 
 def _referred(operator: Operator, operands: Sequence[Tensor | None], opset: int) -> list[Tensor]:
-    """The values by ONNX's reference evaluator."""
+    """Return the values that ONNX's reference evaluator computes."""
     import numpy as np
     import onnx
     from onnx.reference import ReferenceEvaluator

@@ -71,7 +71,7 @@ def judge(
 
 
 def at_hand() -> str:
-    """The runtimes that can run files here, the preferred one first."""
+    """Return the preferred runtime of those that can run files here."""
     try:
         import onnxruntime
     except ModuleNotFoundError:
@@ -80,7 +80,7 @@ def at_hand() -> str:
 
 
 def _recomputed(model: Model, ways: Sequence[tuple[Tensor, ...]]) -> tuple[str, Tensor]:
-    """The runtime that ran the file, and its outputs."""
+    """Return the runtime that ran the file, and its outputs."""
     failures = []
     referees = (("onnxruntime", _onnxruntime), ("onnx.reference", _reference))
     for (name, opened), parts in itertools.product(referees, ways):
@@ -117,7 +117,7 @@ def _reference(model: Model) -> _Run:
 
 
 def _runnable(model: Model) -> str | bytes:
-    """The file; if it has further outputs, the same file with what the one needs alone."""
+    """Return the file, or, if it has further outputs, a copy with what its one output needs."""
     import onnx
 
     proto = onnx.load(model.file, load_external_data=False)

@@ -116,7 +116,7 @@ def _parse(file: Path) -> Any:
 
 
 def _check(file: Path) -> None:
-    """ONNX's own rules: known operators with the right attributes, in an order without a circle."""
+    """Check ONNX's own rules: known operators, the right attributes, no circle."""
     import onnx
 
     try:
@@ -126,7 +126,7 @@ def _check(file: Path) -> None:
 
 
 def _inlined(file: Path, proto: Any) -> Any:
-    """The file with its own functions, which some exporters write, put where they are called."""
+    """Return the file with its own functions, as some exporters write them, put in place."""
     if not proto.functions:
         return proto
     import onnx.inliner
@@ -167,7 +167,7 @@ def _converted(file: Path, proto: Any) -> Any:
 
 
 def _dense(file: Path, graph: Any) -> None:
-    """Tensors are held whole: of one that is held by its nonzero values alone, nothing is read."""
+    """Refuse a tensor that is held by its nonzero values alone: the reader takes whole tensors."""
     sparse = [tensor.values.name or "?" for tensor in graph.sparse_initializer]
     if sparse:
         raise UnsupportedError(
@@ -178,7 +178,7 @@ def _dense(file: Path, graph: Any) -> None:
 
 
 def _output(file: Path, graph: Any, wanted: str | None) -> str:
-    """The name of the value that is the logits.
+    """Return the name of the value that is the logits.
 
     A classifier may also give its label, or a map from labels to probabilities. Then the logits are
     the value that the map is made from.
@@ -203,7 +203,7 @@ def _outputs_of_map(node: Any) -> list[str]:
 
 
 def _input(file: Path, value: Any, texts: bool) -> tuple[str, tuple[int | None, ...]]:
-    """The input's type and sizes."""
+    """Return the input's type and sizes."""
     import onnx
 
     tensor = value.type.tensor_type
@@ -255,7 +255,7 @@ def needed(nodes: Sequence[Any], outputs: Iterable[str]) -> tuple[Operator, ...]
 
 
 def reads(node: Any) -> Iterator[str]:
-    """The names of the values that a node reads, those that its branches read as well."""
+    """Yield the names of the values that a node reads, and those that its branches read."""
     yield from node.input
     for branch in branches(node):
         for inner in branch.node:
@@ -264,7 +264,7 @@ def reads(node: Any) -> Iterator[str]:
 
 
 def branches(node: Any) -> Iterator[Any]:
-    """The graphs among a node's attributes."""
+    """Yield the graphs among a node's attributes."""
     for attribute in node.attribute:
         if attribute.HasField("g"):
             yield attribute.g

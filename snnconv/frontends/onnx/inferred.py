@@ -13,7 +13,7 @@ _PARAMETERS = 64  # values of a constant operand that may be sizes or axes
 
 
 def shapes(operator: Operator, operands: Sequence[Operand], opset: int) -> list[tuple[int, ...]]:
-    """The shapes ``[B, ...]`` of an operator's outputs; none if ONNX can't tell all of them."""
+    """Return the shapes ``[B, ...]`` of an operator's outputs; none if ONNX can't tell all."""
     import onnx
 
     if not any(isinstance(operand, Activation) for operand in operands):

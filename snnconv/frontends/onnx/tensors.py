@@ -49,7 +49,7 @@ def check(proto: Any, folder: Path) -> None:
 
 
 def read(proto: Any, folder: Path) -> Tensor:
-    """A tensor's values; raises what :func:`check` does."""
+    """Return a tensor's values; raise what :func:`check` raises."""
     import numpy as np
     import onnx
 
@@ -73,7 +73,7 @@ def _width(proto: Any) -> int:
 
 
 def _external(proto: Any, folder: Path) -> tuple[Path, int, int | None]:
-    """The file, where in it the values begin, and how many bytes they are said to take."""
+    """Return the file, where in it the values begin, and how many bytes they should take."""
     entries = {entry.key: entry.value for entry in proto.external_data}
     location = entries.get("location", "")
     remedy = "put the data file into the folder of the ONNX file, as it was exported"

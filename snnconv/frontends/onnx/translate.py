@@ -133,7 +133,7 @@ class _Translator:
         return found
 
     def _branch(self, operator: Operator, condition: Operand) -> list[Operand]:
-        """The outputs of an ``If``: its condition is constant, so one branch takes its place."""
+        """Return the outputs of an ``If``, whose constant condition selects one branch."""
         if not isinstance(condition, Stored):
             raise Refused("control flow that depends on data", DATA_DEPENDENT)
         name = "then_branch" if bool(condition.value.reshape(-1)[0]) else "else_branch"
@@ -145,12 +145,12 @@ class _Translator:
         return [self._value(output) for output in outputs if self._is_known(output)]
 
     def last_known(self) -> str:
-        """The node that gives the output if operators were refused; none if that is unknown."""
+        """Return the node that would give the output, given refused operators; None if unknown."""
         output = self._value(self.model.output) if self._is_known(self.model.output) else None
         return output.node if isinstance(output, Activation) else ""
 
     def logits(self) -> str:
-        """Return the node that gives the output ``[B, *out]``, without axes behind the classes."""
+        """Return the node that would give the output, given refused operators; None if unknown."""
         output = self._value(self.model.output)
         shape = output.shape if isinstance(output, Activation) else ()
         whole = len(shape) > 1 and 1 <= shape[1] == math.prod(shape[1:])

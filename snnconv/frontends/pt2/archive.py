@@ -64,7 +64,7 @@ def read_archive(file: Path) -> Archive:
 
 
 def invalid(file: Path, found: str) -> UnsupportedError:
-    """The error for a file that is no exported program."""
+    """Return the error for a file that is no exported program."""
     return UnsupportedError(
         f"{file} can't be read as an exported program",
         found,
@@ -124,7 +124,7 @@ def _tensor(name: str, content: bytearray, meta: Mapping[str, Any]) -> Tensor:
 
 
 def whole(size: Mapping[str, Any]) -> int:
-    """A size that is a number.
+    """Return a size that is a number.
 
     Raises:
         ValueError: it is an expression, or below 0.

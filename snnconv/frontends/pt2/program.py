@@ -103,7 +103,7 @@ class Program:
         return [f"{_named_output(value)}: a {kind}" for kind, value in specs if kind != _OUTPUT]
 
     def outputs(self, calls: Sequence[Any]) -> dict[str, str]:
-        """The program's outputs: the name of each in the graph, by its name for a caller.
+        """Return the program's outputs: the name of each in the graph, by its name for a caller.
 
         Args:
             calls: ``module_call_graph``, which says in which tuples and mappings they stand.
@@ -117,15 +117,15 @@ class Program:
         return {name: value for name, value in zip(names, found, strict=True) if value}
 
     def dtype(self, name: str) -> torch.dtype | None:
-        """The type of a tensor."""
+        """Return the type of a tensor."""
         return DTYPES.get(self._values[name]["dtype"])
 
     def sizes(self, name: str) -> tuple[int | None, ...]:
-        """The shape of a tensor; None for a size that the program leaves open."""
+        """Return the shape of a tensor; None for a size that the program leaves open."""
         return tuple(None if "as_expr" in n else whole(n) for n in self._values[name]["sizes"])
 
     def trace(self, batch: int, result: str) -> torch.fx.GraphModule:
-        """The program as calls in order, with its tensors.
+        """Return the program as calls in order, with its tensors.
 
         Args:
             batch: of the samples that it will be run with.
@@ -201,7 +201,7 @@ class Program:
 
 
 def _named_output(spec: Mapping[str, Any]) -> str:
-    """The name of an output's value; empty for None."""
+    """Return the name of an output's value; empty for None."""
     ((kind, value),) = spec["arg"].items()
     if kind == "as_none":
         return ""
@@ -209,7 +209,7 @@ def _named_output(spec: Mapping[str, Any]) -> str:
 
 
 def _leaves(spec: Mapping[str, Any], way: str = "") -> Iterator[str]:
-    """The names of the leaves of a written tree of tuples, lists and mappings."""
+    """Yield the names of the leaves of a written tree of tuples, lists and mappings."""
     parts = spec["children_spec"]
     if spec["type"] is None:
         yield way
@@ -222,7 +222,7 @@ def _leaves(spec: Mapping[str, Any], way: str = "") -> Iterator[str]:
 
 
 def _target(name: str) -> Callable[..., Any] | None:
-    """The operator of that name, if it is on the list."""
+    """Return the operator of that name, if it is on the list."""
     if name in _SIZES:
         return _SIZES[name]
     bare = name.removeprefix("torch.ops.")
@@ -239,7 +239,7 @@ def _kind(argument: Mapping[str, Any]) -> str:
 
 
 def _value(argument: Mapping[str, Any], env: Mapping[str, Any]) -> Any:
-    """An argument of a call."""
+    """Return an argument of a call."""
     ((kind, value),) = argument.items()
     match kind:
         case "as_none":
@@ -268,7 +268,7 @@ def _value(argument: Mapping[str, Any], env: Mapping[str, Any]) -> Any:
 
 
 def _named(one: Mapping[str, Any], env: Mapping[str, Any]) -> Any:
-    """A number, or the value of that name."""
+    """Return a number, or the value of that name."""
     ((kind, value),) = one.items()
     if kind == "as_name":
         return env[value]
@@ -276,7 +276,7 @@ def _named(one: Mapping[str, Any], env: Mapping[str, Any]) -> Any:
 
 
 def _outputs(argument: Mapping[str, Any]) -> list[str]:
-    """The names in an argument that stand for values."""
+    """Return the names in an argument that stand for values."""
     ((kind, value),) = argument.items()
     match kind:
         case "as_tensor" | "as_custom_obj":
@@ -291,6 +291,6 @@ def _outputs(argument: Mapping[str, Any]) -> list[str]:
 
 
 def _modules(stack: str) -> dict[str, tuple[str, str]]:
-    """Which modules a call stands in: path and type of each, from the outside to the inside."""
+    """Return the modules that a call stands in: path and type of each, from the outside inwards."""
     parts = [part.split(",") for part in stack.split(";")]
     return {part[0]: (part[1], part[2]) for part in parts if len(part) == 3}

@@ -94,7 +94,7 @@ def capture(
     tokens: int | None = None,
     output: str | None = None,
 ) -> Captured:
-    """A module's graph and tensors, in float32 on the CPU.
+    """Return a module's graph and tensors, in float32 on the CPU.
 
     Args:
         module: takes ``[B, *input_shape]``, gives ``[B, *out]``, or several; it is put into
@@ -149,7 +149,7 @@ def capture(
 
 
 def random_input(count: int, shape: tuple[int, ...], tokens: int | None, seed: int = 0) -> Tensor:
-    """Samples to compare a graph with its origin on; token numbers, as floats, of texts."""
+    """Return samples to compare a graph with its origin on; for texts, token numbers as floats."""
     random = torch.Generator().manual_seed(seed)
     if tokens is None:
         return torch.randn(count, *shape, generator=random)
@@ -213,7 +213,7 @@ def _check_spikes(module: nn.Module) -> None:
 def _with_output(
     module: nn.Module, example: Tensor, wanted: str | None
 ) -> tuple[nn.Module, Tensor]:
-    """The module with one output, and what it gives."""
+    """Return the module with one output, and what it gives."""
     kind = type(module).__name__
     try:
         with torch.no_grad():
@@ -235,7 +235,7 @@ def _with_output(
 
 
 def _no_output(value: object) -> tuple[str, str]:
-    """What a network gives instead of a tensor of samples, and what to do about it."""
+    """Say what a network gives instead of a tensor of samples, and what to do about it."""
     if isinstance(value, Tensor):
         found = f"shape {list(value.shape)} for {BATCH} samples"
         return found, "keep the batch as the first axis: [B, classes]"
@@ -243,7 +243,7 @@ def _no_output(value: object) -> tuple[str, str]:
 
 
 def _translated(module: nn.Module, example: Tensor, analog: bool) -> Translated:
-    """The module as a graph, by the first trace in which no call is refused."""
+    """Translate the module by the first trace in which no call is refused."""
     refused: SnnconvError
     try:
         traced = _traced(module)
@@ -276,7 +276,7 @@ def _translated(module: nn.Module, example: Tensor, analog: bool) -> Translated:
 def _all_known(
     refused: SnnconvError, module: nn.Module, example: Tensor, analog: bool
 ) -> SnnconvError:
-    """The error for a network that can't be traced: the first line, and all that a run shows."""
+    """Return the error for a network that can't be traced: its first line, and all a run shows."""
     if isinstance(refused, ObstaclesError):
         return refused
     try:
@@ -294,7 +294,7 @@ def _all_known(
 
 
 def _traced(module: nn.Module) -> torch.fx.GraphModule:
-    """The module's calls in order; arguments of ``forward`` that have a default keep it."""
+    """Trace the module's calls; arguments of ``forward`` that have a default keep it."""
     parameters = inspect.signature(module.forward).parameters.values()
     defaults = {p.name: p.default for p in parameters if isinstance(p.default, _PLAIN)}
     with _lengths_of_symbols():
@@ -328,7 +328,7 @@ def _line(error: BaseException) -> str:
 
 
 def largest_difference(got: Tensor, expected: Tensor) -> float:
-    """The largest difference of two outputs, relative to the largest that was expected."""
+    """Return the largest difference of two outputs, relative to the largest expected value."""
     largest = expected.abs().max().clamp(min=1e-12)
     return float((got - expected).abs().max() / largest)
 

@@ -22,7 +22,7 @@ _OWN = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 
 
 def exported(module: nn.Module, example: Tensor) -> torch.fx.GraphModule:
-    """A module's calls in order, as ATen operators, for a batch of any size.
+    """Return a module's calls in order, as ATen operators, for a batch of any size.
 
     Raises:
         Exception: whatever torch.export or the module raises where that can't be.
@@ -37,7 +37,7 @@ def exported(module: nn.Module, example: Tensor) -> torch.fx.GraphModule:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without warnings, logs and prints of torch's: where an export fails, the error says it."""
+    """Silence torch's warnings, logs and prints: if an export fails, the error says it."""
     before = logging.root.manager.disable
     logging.disable()
     try:
@@ -48,7 +48,7 @@ def _quiet() -> Iterator[None]:
 
 
 def unlifted(program: torch.export.ExportedProgram) -> torch.fx.GraphModule:
-    """A program whose own tensors are no longer among its inputs.
+    """Return a program whose own tensors are no longer among its inputs.
 
     Raises:
         ValueError: it takes or gives something other than one tensor, or holds programs itself.

@@ -39,7 +39,7 @@ class TraceInterpreter(torch.fx.Interpreter):
         self._memory: dict[torch.fx.Node, int] = {}  # of a value; its aliases share it
 
     def run_node(self, n: torch.fx.Node) -> Any:
-        """One node."""
+        """Run one node."""
         before = [
             (source, value, value._version)
             for source in n.all_input_nodes
@@ -64,7 +64,7 @@ class TraceInterpreter(torch.fx.Interpreter):
         return result
 
     def needed(self) -> set[torch.fx.Node]:
-        """The nodes that the output depends on, those that change a value in place among them."""
+        """Return the nodes that the output depends on, and those that change a value in place."""
         found: set[torch.fx.Node] = set()
         for node in reversed(self.graph.nodes):
             memory = {self._memory.get(source) for source in self.changed[node]}
@@ -74,7 +74,7 @@ class TraceInterpreter(torch.fx.Interpreter):
         return found
 
     def again(self, node: torch.fx.Node) -> Callable[[Tensor], Any]:
-        """A call to be made once more, with another tensor in the place of its first operand."""
+        """Return a call to be made once more, with another tensor as its first operand."""
         operand = node.args[0] if node.args else node.kwargs["input"]
 
         def value(source: torch.fx.Node) -> Any:
@@ -91,7 +91,7 @@ class TraceInterpreter(torch.fx.Interpreter):
 
 
 def attributes(path: str, module: nn.Module, names: tuple[str, ...]) -> dict[str, Any]:
-    """A module's attributes as arguments; a module may have fewer than its function takes."""
+    """Return a module's attributes as arguments; it may have fewer than its function takes."""
     values = {name: getattr(module, name) for name in names if hasattr(module, name)}
     if "tensors" in names:
         values["tensors"] = {
@@ -104,7 +104,7 @@ def attributes(path: str, module: nn.Module, names: tuple[str, ...]) -> dict[str
 
 
 def index_of(node: torch.fx.Node) -> Any:
-    """Which of several values of a call a node takes; None where it does something else."""
+    """Return which of a call's values a node takes; None if it does something else."""
     if node.target is operator.getitem:
         return node.args[1]
     if of_attribute(node):  # of a named tuple
@@ -120,14 +120,14 @@ def of_attribute(node: torch.fx.Node) -> bool:
 
 
 def target_name(node: torch.fx.Node) -> str:
-    """The name of a call, or of an attribute that is read."""
+    """Return the name of a call, or of an attribute that is read."""
     if of_attribute(node):
         return str(node.args[1])
     return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "?")
 
 
 def place(node: torch.fx.Node) -> str:
-    """The path of the module, or of the module whose forward() makes the call, and the name."""
+    """Return the path of the module that makes the call, and the call's name."""
     if node.op == "call_module":
         return str(node.target)
     stack = node.meta.get("nn_module_stack")

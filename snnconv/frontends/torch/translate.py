@@ -56,7 +56,7 @@ _HIDDEN = "a state that a recurrence keeps to itself: a layer's below, or an LST
 def translate(
     traced: torch.fx.GraphModule, example: Tensor, analog: bool, whose: str = "the network"
 ) -> Translated:
-    """A trace as a graph.
+    """Return a trace as a graph.
 
     Args:
         traced: the network.
@@ -127,7 +127,7 @@ class _Translator:
         self._batch: torch.Size | None = None  # of the input
 
     def obstacles_in(self, graph: Graph) -> list[Obstacle]:
-        """What stands in the way; functions only where their nodes are still in the graph."""
+        """Return what stands in the way; functions only if their nodes are still in the graph."""
         left = {node.name for node in graph.nodes if is_function(node)}
         return [found for found, nodes in self._obstacles if not nodes or nodes & left]
 
@@ -194,20 +194,20 @@ class _Translator:
             self._obstacles.append((found, frozenset(made.name for made in functions)))
 
     def _placeholder(self, sources: list[torch.fx.Node]) -> _Held:
-        """A node for a refused call, so that calls behind it are examined, too."""
+        """Return a node for a refused call, so that the calls behind it are examined, too."""
         name = f"refused {len(self.builder.nodes)}"
         inputs = tuple(self._values[source].name for source in sources)
         self.builder.nodes[name] = Node(name, "refused", inputs, {}, {})
         return _Held(name)
 
     def _held(self, made: batch_axis.Result, where: str) -> _Held:
-        """A value that a call gives, in the graph."""
+        """Return the value that a call gives, in the graph."""
         x = made.x if isinstance(made, BatchMoved) else made
         place = (made.batch, made.before, made.behind) if isinstance(made, BatchMoved) else ()
         return _Held(x.node if isinstance(x, Activation) else self.builder.add(x, where), *place)
 
     def _several(self, made: list[Any], where: str) -> list[Any]:
-        """The names of a call's values, in lists as they came; None for what nothing gives."""
+        """Return the names of a call's values, in lists as they came; None for no value."""
         return [
             self._several(one, where)
             if isinstance(one, list)
@@ -243,7 +243,7 @@ class _Translator:
         self._obstacles.append((Obstacle(place(node), found, remedy), frozenset()))
 
     def _called(self, node: torch.fx.Node) -> str:
-        """What a call is, in an error."""
+        """Say what a call is, in an error."""
         if node.op == "call_module":
             return f"module {type(self.traced.get_submodule(str(node.target))).__name__}"
         kind = "attribute" if of_attribute(node) else node.op.removeprefix("call_")
@@ -303,7 +303,7 @@ class _Translator:
     def _of_samples_first(
         self, known: Lowering, bound: inspect.BoundArguments, x: Any, again: batch_axis.Again
     ) -> batch_axis.Result | list[Any]:
-        """The value of a call on operands whose batch is the first axis."""
+        """Return the value of a call on operands whose batch is the first axis."""
         try:
             return known.make(*bound.args, **bound.kwargs)
         except Refused as refusal:
@@ -316,7 +316,7 @@ class _Translator:
                 raise refusal from None
 
     def _argument(self, value: Any) -> Any:
-        """An argument of a call, with what the run found in place of the trace's nodes."""
+        """Return an argument of a call, with what the run found instead of the trace's nodes."""
         if not isinstance(value, torch.fx.Node):
             return value
         found = self.run.values[value]
@@ -332,7 +332,7 @@ class _Translator:
         return Stored(value.name, found) if isinstance(found, Tensor) else found
 
     def _operand(self, held: _Held, shape: tuple[int, ...]) -> Activation | BatchMoved:
-        """A value as an operand, in the shape that the trace has."""
+        """Return a value as an operand, in the shape that the trace has."""
         plain = self.builder.activation(held.name, shape)
         if held.first:
             return plain
@@ -358,13 +358,13 @@ def is_function(node: Node) -> bool:
 
 
 def _flat(arguments: Any) -> Iterator[Any]:
-    """Operands, those in lists as well."""
+    """Yield operands, including those in lists."""
     for one in arguments:
         yield from _flat(one) if isinstance(one, list | tuple) else [one]
 
 
 def reachable(graph: Graph) -> Graph:
-    """The nodes that the output depends on: a branch whose value is dropped has no sites."""
+    """Return the graph of the nodes that the output depends on: dropped branches have no sites."""
     needed = {graph.output}
     for node in reversed(graph.nodes):
         if node.name in needed:

@@ -36,7 +36,7 @@ _NOT_THE_USERS = (Path(torch.__file__).parent, Path(__file__).parent)
 
 
 def obstacles_of_run(module: nn.Module, example: Tensor, analog: bool) -> list[Obstacle]:
-    """What a run of a module shows, in the order of the run.
+    """Return what a run of a module shows, in the order of the run.
 
     Args:
         module: the module, in evaluation mode.
@@ -50,7 +50,7 @@ def obstacles_of_run(module: nn.Module, example: Tensor, analog: bool) -> list[O
 
 
 def user_line(frames: Iterable[traceback.FrameSummary]) -> str:
-    """The last line of the user's own code, in brackets; nothing if there is none."""
+    """Return the last line of the user's own code, in brackets; nothing if there is none."""
     for frame in reversed(list(frames)):
         file = Path(frame.filename)
         if not any(file.is_relative_to(path) for path in _NOT_THE_USERS):
@@ -166,7 +166,7 @@ class _Watch(TorchFunctionMode):
 
 
 def _lowering(func: Any, name: str) -> Lowering | None:
-    """The lowering of a function, of a method, or of an operator of Python's: ``__radd__``."""
+    """Return the lowering of a function, a method, or an operator of Python's: ``__radd__``."""
     base = name.strip("_")
     for known in (FUNCTIONS.get(func), METHODS.get(name), METHODS.get(base)):
         if known is not None:
@@ -178,7 +178,7 @@ def _lowering(func: Any, name: str) -> Lowering | None:
 
 
 def _functions(made: Any) -> Iterator[str]:
-    """The operations among nodes that no neuron stands for; a softmax at the end is dropped."""
+    """Yield the operations that no neuron stands for; a softmax at the end is dropped."""
     if isinstance(made, list | tuple):
         for one in made:
             yield from _functions(one)
