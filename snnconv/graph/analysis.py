@@ -349,7 +349,7 @@ class Analysis:
         }
 
     def on_the_way_to(self, pools: Set[str]) -> dict[str, str]:
-        """The nodes that spikes pass on their way to some max poolings, each with its last reader.
+        """Return the nodes from spikes to some max poolings, each with its last reader.
 
         The poolings themselves are not among them, unless one feeds another.
         """
@@ -362,7 +362,7 @@ class Analysis:
         return readers
 
     def mean_sites(self, averaging: Set[str]) -> frozenset[str]:
-        """The sites whose spikes are needed only as their mean over time.
+        """Return the sites whose spikes are needed only as their mean over time.
 
         A linear operation may take the mean before or after, and the neurons behind it take
         the mean in any case.

@@ -73,7 +73,7 @@ def _function(builder: Builder, name: str, function: str, x: str) -> str:
 
 
 def _lstm(builder: Builder, way: Direction) -> list[str]:
-    """The states ``[B, 1, H]`` of one direction, in the order in which they are computed."""
+    """Return the states ``[B, 1, H]`` of one direction, in the order in which they are computed."""
     place, own = way.place, way.own
     hidden = own["weight_hh"].shape[1]
     inputs = _given(builder, way, 4 * hidden)
@@ -106,7 +106,7 @@ def _lstm(builder: Builder, way: Direction) -> list[str]:
 
 
 def _gru(builder: Builder, way: Direction) -> list[str]:
-    """The states ``[B, 1, H]`` of one direction, in the order in which they are computed."""
+    """Return the states ``[B, 1, H]`` of one direction, in the order in which they are computed."""
     place, own = way.place, way.own
     hidden = own["weight_hh"].shape[1]
     inputs = _given(builder, way, 2 * hidden)

@@ -62,7 +62,7 @@ class RunningMeans:
         )
 
     def _origin(self, name: str) -> str:
-        """The function whose values these are, perhaps scaled or moved; else where they come from.
+        """Return the function whose values these are, perhaps scaled or moved, or else their node.
 
         A mean may be scaled as well as a sum, so what stands between two functions takes no more.
         """
@@ -74,7 +74,7 @@ class RunningMeans:
         return origin if self._changes(origin) else moved
 
     def of(self, node: Node) -> Work:
-        """What a function takes; means that another has taken are not taken again."""
+        """Count what a function takes; means that another has taken count once."""
         found = Work()
         if not self._changes(node.name):
             return found

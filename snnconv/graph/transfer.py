@@ -147,7 +147,7 @@ class _Placement:
         return node.op == "reshape" and len(shapes[name]) == 1 and math.prod(before[1:]) > 1
 
     def graph(self) -> Graph:
-        """The graph with the sites."""
+        """Return the graph with the sites."""
         given = self._analysis.graph
         taken = {INPUT, *self._nodes}
         made: dict[str, tuple[Node, ...]] = {}

@@ -196,7 +196,7 @@ def _matrices(
 
 
 def _lstm(slope: float, builder: Builder, way: Direction) -> list[str]:
-    """The coded states ``[B, 1, H]`` of one direction, in the order in which they are computed."""
+    """Return the coded states ``[B, 1, H]`` of one direction, in the order of computation."""
     place, own, order = way.place, way.own, way.order
     hidden = own["weight_hh"].shape[1]
     scale = slope * torch.tensor([1.0, 1, 2, 1], dtype=torch.float64).repeat_interleave(hidden)
@@ -232,7 +232,7 @@ def _lstm(slope: float, builder: Builder, way: Direction) -> list[str]:
 
 
 def _gru(slope: float, builder: Builder, way: Direction) -> list[str]:
-    """The coded states ``[B, 1, H]`` of one direction, in the order in which they are computed."""
+    """Return the coded states ``[B, 1, H]`` of one direction, in the order of computation."""
     place, own, order = way.place, way.own, way.order
     hidden = own["weight_hh"].shape[1]
     scale = slope * torch.tensor([1.0, 1, 2], dtype=torch.float64).repeat_interleave(hidden)

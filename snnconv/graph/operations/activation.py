@@ -96,12 +96,12 @@ class _Quantize(torch.autograd.Function):
 
 
 def _level(x: Tensor, theta: Tensor, levels: int) -> Tensor:
-    """``floor(u)``."""
+    """Return ``floor(u)``."""
     return torch.floor(x * levels / theta + 0.5)
 
 
 def quantize(x: Tensor, theta: Tensor, levels: int) -> Tensor:
-    """The activation of ``x [B, *N]``; theta ``[1]`` or ``[C]``."""
+    """Return the activation of ``x [B, *N]``; theta ``[1]`` or ``[C]``."""
     if x.dtype is torch.bfloat16:  # of autocast; levels need more than 8 bits
         x = x.float()
     value: Tensor = _Quantize.apply(x, per_neuron(theta, x.dim()), levels)

@@ -137,7 +137,7 @@ class Op(Generic[A]):
     averages: bool = False
 
     def typed(self, attrs: Attrs | A) -> A:
-        """A node's attributes; those that are typed already stay as they are.
+        """Return a node's attributes as their type; typed ones stay as they are.
 
         Raises:
             ValueError: a name, type or size that they can't have.

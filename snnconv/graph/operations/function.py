@@ -80,24 +80,24 @@ def _pointwise(attrs: Pointwise, tensors: Tensors, inputs: list[Tensor]) -> Tens
 
 
 def _multiply(attrs: Attributes, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
-    """The product of two activations, which may broadcast over places."""
+    """Return the product of two activations, which may broadcast over places."""
     return inputs[0] * inputs[1]
 
 
 def _sum(attrs: Attributes, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
-    """Every output is computed from the inputs at its place."""
+    """Return the sum of two activations."""
     return inputs[0] + inputs[1]
 
 
 def _matmul(attrs: Attributes, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
-    """The matrix product of two activations, over the last two axes of each sample."""
+    """Return the matrix product of two activations, over the last two axes of each sample."""
     return inputs[0] @ inputs[1]
 
 
 def _pointwise_work(
     attrs: Pointwise, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
 ) -> Work:
-    """A look-up for each value; a square is a product, and a step a comparison."""
+    """Count a look-up for each value; a square is a product, and a step a comparison."""
     square = attrs.function == "pow" and attrs.arguments == [2]
     rule = a_product if square else an_addition if attrs.function in COMPARED else a_lookup
     return rule(attrs, inputs, output, tensors)
@@ -106,7 +106,7 @@ def _pointwise_work(
 def _taps(
     attrs: Attributes, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
 ) -> Work:
-    """Each output multiplies one row of the first matrix with one column of the second."""
+    """Count the taps: each output multiplies a row of one matrix with a column of the other."""
     return Work(macs=math.prod(output) * inputs[0][-1])
 
 
@@ -119,7 +119,7 @@ def _taps_redone(attrs: Attributes, tensors: Tensors, changed: list[Tensor]) -> 
 def _softmax_work(
     attrs: Along, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
 ) -> Work:
-    """A row of n: its maximum, n differences from it and n of ``exp``, their sum and 1/sum."""
+    """Count for a row of n: its maximum, n differences and n of ``exp``, their sum and 1/sum."""
     values = math.prod(output)
     rows = values // output[attrs.dim - 1]
     additions = 2 * (values - rows) + values
@@ -129,14 +129,14 @@ def _softmax_work(
 def _log_softmax_work(
     attrs: Along, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
 ) -> Work:
-    """A row of n: its maximum, n differences and n of ``exp``, the sum's logarithm, taken off."""
+    """Count for a row of n: its maximum, n differences and ``exp``, and the sum's logarithm."""
     values = math.prod(output)
     rows = values // output[attrs.dim - 1]
     return Work(lookups=values + rows, additions=2 * (values - rows) + 2 * values)
 
 
 def _row_redone(attrs: Along, tensors: Tensors, changed: list[Tensor]) -> Tensor:
-    """The rows in which something has changed."""
+    """Return the rows in which something has changed."""
     return changed[0].amax(attrs.dim)
 
 

@@ -36,7 +36,7 @@ def _and(attrs: Gate, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
 
 
 def _iand(attrs: Gate, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
-    """What the first input lets through of the second: all where it has no spike."""
+    """Return what the first input lets through of the second: all if it has no spike."""
     return (1 - inputs[0] / attrs.unit) * inputs[1]
 
 

@@ -85,7 +85,7 @@ class LocalResponseNorm(Attributes):
 
 
 def factor(attrs: BatchNorm, tensors: Tensors) -> Tensor | None:
-    """What a normalised value is multiplied by, ``[C]``: the weight and the scale."""
+    """Return what a normalised value is multiplied by, ``[C]``: the weight and the scale."""
     weight = tensors.get("weight")
     if attrs.scale == 1:
         return weight
@@ -118,7 +118,7 @@ def _fits_statistics(attrs: BatchNorm, shapes: Sequence[Shape], tensors: Tensors
 
 
 def _for_samples(values: Tensor, like: Tensor) -> Tensor:
-    """One number for all, one a channel, or, with the rank of a sample, as they broadcast."""
+    """Return one number, one a channel, or a tensor of a sample's rank, as they broadcast."""
     if values.dim() > 1:
         return values[None]
     return per_neuron(values, like.dim())
@@ -130,7 +130,7 @@ def _affine(attrs: Affine, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
 
 
 def _over_steps(attrs: Attributes, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
-    """What it is on average over the steps."""
+    """Return what the value is on average over the steps."""
     return inputs[0] * tensors["scale"].mean()
 
 
@@ -146,7 +146,7 @@ def _layer_norm(attrs: LayerNorm, tensors: Tensors, inputs: list[Tensor]) -> Ten
 
 
 def _over_last_axes(attrs: LayerNorm | RmsNorm, changed: list[Tensor]) -> Tensor:
-    """The groups of the last axes in which something has changed."""
+    """Return the groups of the last axes in which something has changed."""
     return changed[0].flatten(-len(attrs.shape)).amax(-1)
 
 
@@ -190,12 +190,12 @@ def _rms_norm_redone(attrs: RmsNorm, tensors: Tensors, changed: list[Tensor]) ->
 
 
 def _rms_norm(attrs: RmsNorm, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
-    """``x / sqrt(mean(x**2) + eps) * weight``, the mean over the last axes."""
+    """Return ``x / sqrt(mean(x**2) + eps) * weight``, with the mean over the last axes."""
     return F.rms_norm(inputs[0], attrs.shape, tensors.get("weight"), attrs.eps)
 
 
 def _group_norm(attrs: GroupNorm, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
-    """GroupNorm; with groups of one channel it is InstanceNorm."""
+    """Return the GroupNorm; with groups of one channel it is an InstanceNorm."""
     weight, bias = tensors.get("weight"), tensors.get("bias")
     # unlike its functional form it takes one sample of one place
     return torch.group_norm(inputs[0], attrs.groups, weight, bias, attrs.eps)
@@ -208,7 +208,7 @@ def _group_norm_work(
 
 
 def _group_norm_redone(attrs: GroupNorm, tensors: Tensors, changed: list[Tensor]) -> Tensor:
-    """The groups in which something has changed."""
+    """Return the groups in which something has changed."""
     return changed[0].reshape(len(changed[0]), attrs.groups, -1).amax(-1)
 
 
@@ -219,7 +219,7 @@ def _fits_groups(attrs: GroupNorm, shapes: Sequence[Shape], tensors: Tensors) ->
 def _local_response_norm(
     attrs: LocalResponseNorm, tensors: Tensors, inputs: list[Tensor]
 ) -> Tensor:
-    """``x / (k + alpha*mean(x**2))**beta``, the mean over ``size`` channels around each.
+    """Return ``x / (k + alpha*mean(x**2))**beta``; the mean is over ``size`` channels around x.
 
     If ``size`` is even, the window has one more channel before than behind. Channels beyond the
     first and the last count as zeros.
@@ -231,7 +231,7 @@ def _local_response_norm(
 
 
 def _around(attrs: LocalResponseNorm, x: Tensor) -> Tensor:
-    """The window of each channel, which has become the last axis but one: ``[B, *, C, size]``."""
+    """Return each channel's window, which has become the last axis but one: ``[B, *, C, size]``."""
     size = attrs.size
     return F.pad(x.transpose(1, -1), (size // 2, (size - 1) // 2)).unfold(-1, size, 1)
 
@@ -247,7 +247,7 @@ def _local_response_norm_work(
 def _local_response_norm_redone(
     attrs: LocalResponseNorm, tensors: Tensors, changed: list[Tensor]
 ) -> Tensor:
-    """The values in whose window something has changed."""
+    """Return the values in whose window something has changed."""
     return _around(attrs, changed[0]).amax(-1)
 
 

@@ -122,7 +122,7 @@ def _places(attrs: Pool, inputs: Sequence[Shape], output: Shape) -> float:
 def _max_pool_work(
     attrs: MaxPool, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
 ) -> Work:
-    """Comparisons with the first of each window."""
+    """Count comparisons with the first value of each window."""
     return Work(additions=_places(attrs, inputs, output) - math.prod(output))
 
 
@@ -199,13 +199,13 @@ def _cumsum(attrs: Along, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
 def _cumsum_work(
     attrs: Along, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
 ) -> Work:
-    """An addition for each place but the first of the axis."""
+    """Count an addition for each place but the first of the axis."""
     values = math.prod(output)
     return Work(additions=values - values // output[attrs.dim - 1])
 
 
 def _cumsum_redone(attrs: Along, tensors: Tensors, changed: list[Tensor]) -> Tensor:
-    """The sums from the first place on that has changed."""
+    """Return the sums from the first place on that has changed."""
     return changed[0].cummax(attrs.dim).values
 
 

@@ -58,7 +58,7 @@ _NONE = 1e-9  # a weight that is 0 but for rounding
 
 
 def _wiring(attrs: Interpolate, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
-    """Axis by axis, since weights are products of one an axis: where they are not 0."""
+    """Return the wiring, axis by axis: a weight is a product of one for each axis, and some are 0."""
     (x,) = inputs
     mode = "bicubic" if attrs.mode == "bicubic" else "bilinear"
     for axis, out in enumerate(attrs.size, start=2):
@@ -76,12 +76,12 @@ _TAPS = {"linear": 2, "bilinear": 4, "trilinear": 8, "bicubic": 16}
 def _interpolate_work(
     attrs: Interpolate, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
 ) -> Work:
-    """A product for each place that a value is made of."""
+    """Count a product for each place that a value is made of."""
     return Work(macs=math.prod(output) * _TAPS[attrs.mode])
 
 
 def _interpolate_redone(attrs: Interpolate, tensors: Tensors, changed: list[Tensor]) -> Tensor:
-    """The products with places that have changed."""
+    """Return the products with places that have changed."""
     return _wiring(attrs, tensors, changed)
 
 

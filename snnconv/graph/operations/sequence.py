@@ -57,7 +57,7 @@ _OF_A_UNIT = {"lstm": Work(macs=3, lookups=5), "gru": Work(macs=3, lookups=3, ad
 
 
 def _embedding(attrs: Attributes, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
-    """Row k of a table for token k; a number without a row is an UnsupportedError."""
+    """Return row k of a table for token k; refuse a number without a row."""
     (x,), table = inputs, tensors["weight"]
     if not x.is_meta:
         wrong = (x < 0) | (x >= len(table)) | (x != x.floor())
@@ -71,13 +71,13 @@ def _embedding(attrs: Attributes, tensors: Tensors, inputs: list[Tensor]) -> Ten
 
 
 def _embedding_wiring(attrs: Attributes, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
-    """A token reaches each number of its row."""
+    """Return the wiring: a token reaches each number of its row."""
     (x,) = inputs
     return x[..., None].expand(*x.shape, tensors["weight"].shape[1])
 
 
 def names(attrs: Recurrent) -> list[list[dict[str, str]]]:
-    """The tensor roles of each layer and direction: by ``weight_ih``, ``bias_ih``, ..."""
+    """Return the tensor roles of each layer and direction: by ``weight_ih``, ``bias_ih``, ..."""
     kinds = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if attrs.bias else [])]
     ways = ["", "_reverse"] if attrs.bidirectional else [""]
     return [
@@ -95,14 +95,14 @@ def _start(attrs: Recurrent, x: Tensor) -> Tensor:
 
 
 def _lstm(training: bool, attrs: Recurrent, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
-    """The last layer's output at every place; both states start at 0."""
+    """Return the last layer's output at every place; both states start at 0."""
     (x,), start = _places(inputs), _start(attrs, inputs[0])
     found: Tensor = torch.lstm(x, (start, start), *_settings(training, attrs, tensors))[0]
     return found.expand(-1, inputs[0].shape[1], -1)
 
 
 def _gru(training: bool, attrs: Recurrent, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
-    """The last layer's output at every place; the state starts at 0."""
+    """Return the last layer's output at every place; the state starts at 0."""
     (x,) = _places(inputs)
     found: Tensor = torch.gru(x, _start(attrs, x), *_settings(training, attrs, tensors))[0]
     return found.expand(-1, inputs[0].shape[1], -1)
@@ -114,7 +114,7 @@ def _places(inputs: list[Tensor]) -> list[Tensor]:
 
 
 def _settings(training: bool, attrs: Recurrent, tensors: Tensors) -> tuple[Any, ...]:
-    """Weights, and how torch's functions use them; dropout between layers acts in training."""
+    """Return the arguments of torch's functions; dropout between layers acts in training."""
     return (
         [tensors[role] for role in _roles(attrs)],
         attrs.bias,
@@ -127,7 +127,7 @@ def _settings(training: bool, attrs: Recurrent, tensors: Tensors) -> tuple[Any, 
 
 
 def _wiring(attrs: Recurrent, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
-    """Every output is computed from every input of the sequence."""
+    """Return the wiring: every output is computed from every input of the sequence."""
     (x,) = inputs
     width = attrs.directions * attrs.hidden
     return x.sum((1, 2), keepdim=True).expand(len(x), x.shape[1], width)

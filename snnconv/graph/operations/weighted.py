@@ -101,7 +101,7 @@ def _fits_matrix(attrs: Attributes, shapes: Sequence[Shape], tensors: Tensors) -
 
 
 def _fits_window(attrs: Conv, shapes: Sequence[Shape], tensors: Tensors) -> str | None:
-    """Channels, groups, and one number an axis of a convolution that may be transposed."""
+    """Say what is wrong with a convolution's channels, groups, or numbers for each axis, if any."""
     shape, weight, groups = shapes[0], tuple(tensors["weight"].shape), attrs.groups
     values = {"stride": attrs.stride, "padding": attrs.padding, "dilation": attrs.dilation}
     transposed = isinstance(attrs, ConvTranspose)
@@ -119,14 +119,14 @@ def _fits_window(attrs: Conv, shapes: Sequence[Shape], tensors: Tensors) -> str 
 def _taps_of_outputs(
     attrs: Attributes, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
 ) -> Work:
-    """Every output has one slice ``weight[k]`` of taps."""
+    """Count a slice ``weight[k]`` of taps for every output."""
     return Work(weights=math.prod(output) * math.prod(tensors["weight"][1:]))
 
 
 def _taps_of_inputs(
     attrs: Attributes, inputs: Sequence[Shape], output: Shape, tensors: Mapping[str, Shape]
 ) -> Work:
-    """Every input has one."""
+    """Count a slice ``weight[k]`` of taps for every input."""
     return Work(weights=math.prod(inputs[0]) * math.prod(tensors["weight"][1:]))
 
 

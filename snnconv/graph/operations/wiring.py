@@ -140,7 +140,7 @@ def _index(places: tuple[int, ...], device: torch.device) -> Tensor:
 
 
 def _in_range(attrs: Slice | Take, shapes: Sequence[Shape], tensors: Tensors) -> str | None:
-    """Places that the axis has."""
+    """Say which places the axis lacks; None if it has them all."""
     shape, dim = shapes[0], attrs.dim
     if isinstance(attrs, Slice):  # it may name 10**9 places, and its ends are all that counts
         ends: Sequence[int] = (attrs.range[0], attrs.range[-1])
@@ -169,7 +169,7 @@ def _wiring(
     sources: int | None = 1,
     trained: Compute[Any] | None = None,
 ) -> Op[Any]:
-    """An operation that is its own wiring."""
+    """Return an operation that is its own wiring."""
     return Op(
         name=name,
         role=Role.LINEAR,
