@@ -130,7 +130,7 @@ def _completed(output: LayerOutput, wants: Wants) -> LayerOutput:
 def compiled(
     kind: type[Neuron[Any]], learns: bool, surrogate: type[Surrogate] | None = None
 ) -> Callable[..., tuple[LayerOutput, Any]] | None:
-    """The function that runs a layer of these neurons; None without a kernel or without numba.
+    """Return the function that runs a layer of these neurons; None without kernel or numba.
 
     Args:
         kind: a class of neurons. A subclass does not inherit the kernel.

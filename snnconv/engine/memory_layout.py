@@ -80,7 +80,7 @@ class Flat:
 
     @classmethod
     def of(cls, currents: Tensor) -> "Flat":
-        """The order of ``[T, B, *N]``."""
+        """Return the order of ``[T, B, *N]``."""
         last = currents.dim() > 3 and currents[0].movedim(1, -1).is_contiguous()
         return cls(currents.shape[1:], last and not currents[0].is_contiguous())
 
@@ -90,7 +90,7 @@ class Flat:
         return math.prod(self.shape)
 
     def array(self, sequence: Tensor) -> NDArray[np.float32]:
-        """``[T, B, *N] -> [T, n]``; a sequence that already has this order is not copied.
+        """Reorder ``[T, B, *N] -> [T, n]``; a sequence that already has this order is not copied.
 
         Raises:
             TypeError: the sequence is not float32, or not on the CPU.
@@ -108,7 +108,7 @@ class Flat:
         return found
 
     def steps(self, sequence: Tensor, steps: int) -> NDArray[np.float32]:
-        """:meth:`array` of a sequence that must have this many steps, and this batch."""
+        """Return the :meth:`array` of a sequence that must have this many steps, and this batch."""
         if sequence.shape[:2] != (steps, self.shape[0]):
             wanted = f"{steps} steps of {self.shape[0]} samples"
             raise ValueError(
@@ -117,18 +117,18 @@ class Flat:
         return self.array(sequence)
 
     def rows(self, sequence: Tensor) -> NDArray[np.float32]:
-        """``[T, B, *N] -> [1 or T, n]``: one row if the sequence is an expanded single step."""
+        """Reorder ``[T, B, *N] -> [1 or T, n]``: one row if a single step was expanded."""
         return self.array(sequence[:1] if sequence.stride(0) == 0 else sequence)
 
     def neurons(self, step: Tensor, few: int) -> NDArray[np.float32]:
-        """A tensor that broadcasts to ``[B, *N]``, as ``[n]``; as ``[few]`` if all are equal."""
+        """Return a tensor that broadcasts to ``[B, *N]`` as ``[n]``; ``[few]`` if all are equal."""
         if (number := _only(step)) is not None:
             return np.full(few, number, np.float32)
         found: NDArray[np.float32] = self.array(step.expand(self.shape)[None])[0]
         return found
 
     def own(self, step: Tensor) -> Memory:
-        """A copy of a tensor that broadcasts to ``[B, *N]``; its array is ``[n]``."""
+        """Copy a tensor that broadcasts to ``[B, *N]``; its array is ``[n]``."""
         tensor, array = self.memory(1)
         if (number := _only(step)) is not None:
             array.fill(number)
@@ -137,7 +137,7 @@ class Flat:
         return Memory(tensor[0], array[0])
 
     def memory(self, steps: int) -> Memory:
-        """New memory of any content for ``[T, B, *N]`` in this order."""
+        """Return new memory of any content for ``[T, B, *N]`` in this order."""
         rows = torch.empty(steps, math.prod(self.shape))  # aligned, as numpy.s is not
         if not self.channels_last:
             return Memory(rows.view(steps, *self.shape), rows.numpy())
@@ -147,7 +147,7 @@ class Flat:
 
 
 def _only(step: Tensor) -> float | None:
-    """The number that all neurons share, if the tensor's strides show that there is only one."""
+    """Return the number that all neurons share, if the tensor's strides show only one."""
     if any(step.stride()) and step.numel() != 1:
         return None
     return step.as_strided((), ()).item() if step.numel() else None

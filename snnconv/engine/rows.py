@@ -26,21 +26,21 @@ LANES = 16  # numbers in a vector: one register of AVX-512, two of AVX2, four of
 def add_multiple(
     out: Floats, to: Place, rows: Floats, of: Place, amount: np.float32, n: Place
 ) -> None:
-    """``out += amount * row``, for n numbers."""
+    """Add a multiple: ``out += amount * row``, for n numbers."""
     for i in range(n):
         out[to + i] += amount * rows[of + i]
 
 
 @inlined
 def copy(out: Floats, to: Place, rows: Floats, of: Place, n: Place) -> None:
-    """``out = row``, for n numbers."""
+    """Copy ``out = row``, for n numbers."""
     for i in range(n):
         out[to + i] = rows[of + i]
 
 
 @inlined
 def zeros(rows: int, columns: int) -> Floats:
-    """A new matrix of zeros that starts at a line of the cache."""
+    """Return a new matrix of zeros that starts at a line of the cache."""
     memory = np.zeros(rows * columns + LANES, np.float32)
     first = (LANES - memory.ctypes.data // 4 % LANES) % LANES
     return memory[first : first + rows * columns].reshape((rows, columns))

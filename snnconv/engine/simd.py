@@ -26,7 +26,7 @@ BYTES = 4
 def in_llvm(
     gives: types.Type, *takes: types.Type | None
 ) -> Callable[[Callable[..., ir.Value | None]], Any]:
-    """Decorates a function that writes the LLVM code of a call, given a builder and the operands.
+    """Decorate a function that writes a call's LLVM code, given a builder and the operands.
 
     Args:
         gives: the type of the result.
@@ -57,7 +57,7 @@ def fetch(builder: ir.IRBuilder, kind: ir.Type, address: ir.Value, offset: int =
 
 
 def splat(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    """A vector whose numbers are all this one."""
+    """Return a vector whose numbers are all this one."""
     empty = ir.Constant(VECTOR, ir.Undefined)
     first = builder.insert_element(empty, value, ir.Constant(ir.IntType(32), 0))
     zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)

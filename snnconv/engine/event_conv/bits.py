@@ -21,7 +21,7 @@ BITS = ir.IntType(LANES)
 
 @in_llvm(types.int64, None, types.int64)
 def nonzero(builder: ir.IRBuilder, number: int, address: ir.Value) -> ir.Value:
-    """Which of so many float32 values at an address are not zero: bit i is value i.
+    """Return which of so many float32 values at an address are not zero: bit i is value i.
 
     The number is a literal, at most :data:`WORD`.
     """
@@ -33,7 +33,7 @@ def nonzero(builder: ir.IRBuilder, number: int, address: ir.Value) -> ir.Value:
 
 @in_llvm(types.int64, types.int64)
 def word_at(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
-    """The 64 bits at an address, which may be that of any byte."""
+    """Return the 64 bits at an address, which may be that of any byte."""
     return builder.load(builder.inttoptr(address, INT.as_pointer()), align=1)
 
 
@@ -57,19 +57,19 @@ def add_where(builder: ir.IRBuilder, to: ir.Value, fired: ir.Value, amounts: ir.
 
 @in_llvm(types.int64, types.int64)
 def lowest(builder: ir.IRBuilder, word: ir.Value) -> ir.Value:
-    """The place of the lowest bit that is set; :data:`WORD` if none is."""
+    """Return the place of the lowest bit that is set; :data:`WORD` if none is."""
     return builder.cttz(word, ir.Constant(ir.IntType(1), 0))
 
 
 @in_llvm(types.int64, types.int64)
 def number(builder: ir.IRBuilder, word: ir.Value) -> ir.Value:
-    """How many bits of a word are set."""
+    """Count the bits of a word that are set."""
     return builder.ctpop(word)
 
 
 @inlined
 def bits(address: int, count: int) -> int:
-    """As :func:`nonzero`, for any number of values up to :data:`WORD`."""
+    """Return what :func:`nonzero` returns, for any number of values up to :data:`WORD`."""
     if count == WORD:
         whole: int = nonzero(64, address)
         return whole
@@ -84,7 +84,7 @@ def bits(address: int, count: int) -> int:
 
 @inlined
 def fired(image: int, place: int, count: int, packed: bool) -> int:
-    """Which of the ``count`` values from a place on fired.
+    """Return which of the ``count`` values from a place on fired.
 
     In bits, the place is a multiple of 8, and up to 7 bytes behind the last one are read.
     """

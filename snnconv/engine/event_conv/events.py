@@ -46,7 +46,7 @@ class Window:
     groups: int = 1
 
     def places(self, size: Pair, kernel: tuple[int, ...]) -> Pair:
-        """``H, W`` of the output for an input of this ``H, W``."""
+        """Return ``H, W`` of the output for an input of this ``H, W``."""
         lines = zip(size, kernel, self.stride, self.padding, self.dilation, strict=True)
         high, wide = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in lines)
         return high, wide
@@ -82,11 +82,11 @@ class Convolution:
         return self.shape[0]
 
     def places(self, size: Pair) -> Pair:
-        """``H, W`` of the output for an input of this ``H, W``."""
+        """Return ``H, W`` of the output for an input of this ``H, W``."""
         return self.window.places(size, self.shape[2:])
 
     def __call__(self, values: Tensor | Packed) -> Tensor:
-        """``[N, C, H, W] -> [N, C_out, H_out, W_out]``."""
+        """Convolve ``[N, C, H, W] -> [N, C_out, H_out, W_out]``."""
         run, given = self._run(values), operands(values)
         number, *size, _ = given[0]
         lines, wide = self.places((size[0], size[1]))
@@ -103,7 +103,7 @@ class Convolution:
         return Tensor.permute(out, 0, 3, 1, 2)
 
     def images(self, values: Tensor | Packed) -> Images:
-        """The function that computes samples of a batch of ``steps * B`` images.
+        """Return the function that computes samples of a batch of ``steps * B`` images.
 
         See :data:`Images`; its ``out`` is ``[steps*(stop-start), lines, W_out, C_out]``.
 
@@ -114,7 +114,7 @@ class Convolution:
         return found
 
     def _run(self, values: Tensor | Packed) -> Callable[..., None]:
-        """The same function, which also takes other images of the same size."""
+        """Return the same function, which also takes other images of the same size."""
         assert isinstance(values, Packed) == self.packed  # amplitudes are in the weights, or not
         every = operands(values)
         _, height, width, channels = every[0]
@@ -135,7 +135,7 @@ class Convolution:
 
 
 def operands(values: Tensor | Packed) -> Operands:
-    """What a kernel reads of values ``[N, C, H, W]``, or of packed spikes.
+    """Return what a kernel reads of values ``[N, C, H, W]``, or of packed spikes.
 
     Raises:
         TypeError: the values are not float32, which kernels read.
@@ -151,7 +151,7 @@ def operands(values: Tensor | Packed) -> Operands:
 
 
 def line_ranges(pieces: Pieces, lines: int, most: int) -> Iterator[tuple[int, int, int, int]]:
-    """``(first, last, top, bottom)``: images ``first`` to ``last``, lines ``top`` to ``bottom``.
+    """Yield ranges ``(first, last, top, bottom)`` of images and of their lines.
 
     A range of several images contains whole images.
 
@@ -174,7 +174,7 @@ def line_ranges(pieces: Pieces, lines: int, most: int) -> Iterator[tuple[int, in
 
 
 def part(given: Operands, start: int, stop: int) -> Operands:
-    """Images ``start`` to ``stop``."""
+    """Return images ``start`` to ``stop``."""
     (_, H, W, C), values, bits = given
     low, high = start * H * W * C, stop * H * W * C
     return (stop - start, H, W, C), values[low:high], bits[low // 8 : high // 8]
@@ -211,7 +211,7 @@ def laid_out(
 
 
 def _faster(shape: tuple[int, ...], window: Window) -> Way:
-    """The way that was measured to be faster: gathering pays if enough inputs fire together."""
+    """Return the way that was measured as faster: gathering pays if many inputs fire together."""
     outputs, inputs = shape[:2]
     if window.groups > 1 or outputs % LANES:
         return "scatter"
@@ -219,7 +219,7 @@ def _faster(shape: tuple[int, ...], window: Window) -> Way:
 
 
 def _tiles(weight: Tensor) -> Tensor:
-    """``[C_out, C, kh, kw] -> [chunks, taps, blocks, channels, width]``, padded with zeros."""
+    """Reorder ``[C_out, C, kh, kw] -> [chunks, taps, blocks, channels, width]``; pad with 0."""
     outputs, channels, *kernel = weight.shape
     width, depth = min(WIDEST * LANES, outputs), min(WORD, channels)
     filled = F.pad(weight, (0, 0, 0, 0, 0, -channels % depth, 0, -outputs % width))
@@ -229,14 +229,14 @@ def _tiles(weight: Tensor) -> Tensor:
 
 
 def _reversed(weight: Tensor, groups: int) -> Tensor:
-    """``[C_out, C/groups, kh, kw] -> [C, kh, kw, C_out/groups]``, the last tap first."""
+    """Reorder ``[C_out, C/groups, kh, kw] -> [C, kh, kw, C_out/groups]``, the last tap first."""
     parts: Tensor = weight.unflatten(0, (groups, -1)).flip(-2, -1)
     return parts.permute(0, 2, 3, 4, 1).flatten(0, 1)
 
 
 @functools.lru_cache(maxsize=256)
 def reaches(size: Pair, kernel: tuple[int, ...], window: Window) -> tuple[Ints, Ints]:
-    """:func:`.scatter.arrivals` of the rows and of the columns of an input of this ``H, W``."""
+    """Return :func:`.scatter.arrivals` of the rows and columns of an input of this ``H, W``."""
     w, places = window, window.places(size, kernel)
     lines = zip(size, places, kernel, w.stride, w.padding, w.dilation, strict=True)
     rows, columns = (arrivals(*line) for line in lines)

@@ -107,7 +107,7 @@ def enlist_line(
 def seen(
     size: int, first: int, out: int, kernel: int, stride: int, padding: int, dilation: int
 ) -> Ints:
-    """``[out, kernel]``: the input that each tap of each output from ``first`` on reads, or -1."""
+    """Return ``[out, kernel]``: the input that each tap reads, for outputs from ``first`` on."""
     found = np.empty((out, kernel), np.int64)
     for place in range(out):
         for tap in range(kernel):
@@ -118,14 +118,14 @@ def seen(
 
 @inlined
 def lists_at_once(steps: int, lists: int, depth: int) -> int:
-    """How many steps' lists fit into :data:`SCRATCH` if all channels fire."""
+    """Return how many steps' lists fit into :data:`SCRATCH` if all channels fire."""
     each = lists * (depth * 6 + (depth // 8 + 1) * 16)
     return max(1, min(steps, STEPS, SCRATCH // each))
 
 
 @inlined
 def among(places: Ints, size: int) -> NDArray[np.bool_]:
-    """``[size]``: which inputs of a line are read."""
+    """Return ``[size]``: which inputs of a line are read."""
     found = np.zeros(size, np.bool_)
     for at in places.flat:
         if at >= 0:
@@ -144,7 +144,7 @@ def spread(
 
 @inlined
 def empty_lists(number: int, steps: int, depth: int, packed: bool) -> Lists:
-    """Lists for so many places and words of channels."""
+    """Return lists for so many places and words of channels."""
     groups, most = steps * (depth // 8 + 1) + 1, steps * depth + SIZES[0]
     return (
         np.empty((number, len(SIZES) + 1), np.int64),

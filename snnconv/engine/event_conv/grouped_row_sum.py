@@ -23,7 +23,7 @@ Lists = tuple[ir.Value, ...]  # addresses of rows, amounts, weights and out
 
 
 def _offset(builder: ir.IRBuilder, address: ir.Value, index: ir.Value | int) -> ir.Value:
-    """The unsigned 16 bits at a place of a list."""
+    """Return the unsigned 16 bits at a place of a list."""
     index = ir.Constant(INT, index) if isinstance(index, int) else index
     place = builder.add(address, builder.mul(index, ir.Constant(INT, 2)))
     pointer = builder.inttoptr(place, _SHORT.as_pointer())
@@ -33,7 +33,7 @@ def _offset(builder: ir.IRBuilder, address: ir.Value, index: ir.Value | int) -> 
 def _add_group(
     builder: ir.IRBuilder, plain: bool, vectors: int, size: int, lists: Lists, group: ir.Value
 ) -> None:
-    """``out += sum of amount * row`` for a group: one multiplication and one addition each."""
+    """Add ``sum of amount * row`` for a group: one multiplication and one addition each."""
     rows, amounts, weights, out = lists
     to = builder.add(out, _offset(builder, group, 0))
     event = _offset(builder, group, 1)
@@ -65,7 +65,7 @@ def add_groups(
     weights: ir.Value,
     out: ir.Value,
 ) -> None:
-    """``out += sum of amount * row``, group by group.
+    """Add ``sum of amount * row``, group by group.
 
     Args:
         builder: of LLVM code.

@@ -41,7 +41,7 @@ class Layouts:
     def of(
         self, network: Network, node: Node, values: Tensor | Packed | None = None
     ) -> EventDriven:
-        """The layout of a node that goes by events, for spikes in bits if the values are bits."""
+        """Return the layout of a node that goes by events, for spikes in bits if the values are."""
         weight, bias = _operands(network, node)
         now: tuple[object, ...] = tuple(
             (x.data_ptr(), x._version) for x in (weight, bias) if x is not None
@@ -61,13 +61,13 @@ class Layouts:
 
 
 def _operands(network: Network, node: Node) -> tuple[Tensor, Tensor | None]:
-    """The weight and the bias of a node."""
+    """Return the weight and the bias of a node."""
     bias = network.tensor(node.tensors["bias"]) if "bias" in node.tensors else None
     return network.tensor(node.tensors["weight"]), bias
 
 
 def _as_images(node: Node, weight: Tensor) -> tuple[Tensor, Any]:
-    """A weight and its window in two dimensions; missing dimensions have the size 1."""
+    """Return a weight and its window in two dimensions; missing ones have the size 1."""
     from snnconv.engine.event_conv.events import Window
 
     if node.op == "linear":
@@ -109,7 +109,7 @@ def compute(
 
 
 def path(network: Network, node: Node, rate: float | None, engine: Engine) -> Path:
-    """How a node is computed if its inputs change over time, in inference or in training.
+    """Return how a node is computed if its inputs change over time, in inference or training.
 
     Args:
         network: the node's network.
@@ -139,7 +139,7 @@ def path(network: Network, node: Node, rate: float | None, engine: Engine) -> Pa
 def images_by_events(
     network: Network, among: Set[str], rates: Mapping[str, float | None], engine: Engine
 ) -> frozenset[str]:
-    """Those among some nodes that are convolutions of images and go by events in inference."""
+    """Return those nodes that are convolutions of images and go by events in inference."""
     return frozenset(
         node.name
         for node in network.graph.nodes
@@ -151,7 +151,7 @@ def images_by_events(
 
 
 def _break_even(node: Node, shape: torch.Size) -> float:
-    """The share of nonzero inputs up to which events are faster, measured on one core with AVX2.
+    """Return the share of nonzero inputs up to which events are faster, on one core with AVX2.
 
     A spike has a fixed cost, which must be small compared to its additions, and a dense convolution
     reaches its full speed only with many channels.
@@ -169,7 +169,7 @@ def _break_even(node: Node, shape: torch.Size) -> float:
 
 
 def _break_even_back(node: Node, shape: torch.Size) -> float:
-    """The same for the gradient of the weights, whose dense computation is faster."""
+    """Return the same for the gradient of the weights, whose dense computation is faster."""
     steps = set(attributes(node, Conv).stride)
     return 0.75 * _break_even(node, shape) if steps == {1} and math.prod(shape[2:]) > 1 else 0.0
 
@@ -187,7 +187,7 @@ def paths(
     engine: Engine,
     once: Set[str],
 ) -> dict[str, Path]:
-    """How each layer with weights is computed, in inference or in training.
+    """Return how each layer with weights is computed, in inference or in training.
 
     ``rates`` and ``engine`` are those of :func:`path`; ``once`` are the nodes whose inputs do not
     change over time.
@@ -204,7 +204,7 @@ def paths(
 
 
 def deferrable(analysis: Analysis) -> frozenset[str]:
-    """The convolutions and additions right before a site that have no other reader.
+    """Return the convolutions and additions right before a site that have no other reader.
 
     An addition that broadcasts is not among them, because it is computed as a whole.
     """
@@ -225,7 +225,7 @@ def deferrable(analysis: Analysis) -> frozenset[str]:
 
 
 def bit_sites(analysis: Analysis, deferred: Set[str], by_events: Set[str]) -> frozenset[str]:
-    """The sites whose spikes are wanted as bits, because all their readers take bits.
+    """Return the sites whose spikes are wanted as bits, because all their readers take bits.
 
     Convolutions by events and additions to their currents take bits, and so does a concatenation
     whose readers all take bits. All other readers take float32.
@@ -255,7 +255,7 @@ def bit_sites(analysis: Analysis, deferred: Set[str], by_events: Set[str]) -> fr
 
 
 def of_bits(node: Node, inputs: Sequence[Tensor | Packed]) -> Packed | None:
-    """The value of an operation on bits; None if the operation needs float32."""
+    """Return the value of an operation on bits; None if the operation needs float32."""
     bits = [value for value in inputs if isinstance(value, Packed)]
     all_bits = 0 < len(bits) == len(inputs)
     return concatenated(bits) if all_bits and node.op == "concat" and _joins(node) else None
@@ -268,7 +268,7 @@ def _joins(node: Node) -> bool:
 
 @functools.cache
 def event_driven() -> Callable[..., EventDriven] | None:
-    """The function that lays out a convolution; None without numba, or without wide vectors."""
+    """Return the function that lays out a convolution; None without numba or wide vectors."""
     wide = platform.machine() in ("arm64", "aarch64")
     if not wide and not torch.backends.cpu.get_cpu_capability().startswith("AVX"):
         return None

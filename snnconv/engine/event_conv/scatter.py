@@ -81,7 +81,7 @@ def scatter(
 
 @inlined
 def runs(columns: Ints, channels: int, group: int, pixel: int, tile: tuple[int, int, int]) -> Ints:
-    """``[W*C, kw or 1, 3]``: three numbers for each run of the window of each input of a line.
+    """Return ``[W*C, kw or 1, 3]``: three numbers for each run of an input's window in a line.
 
     They are where the run begins in the output's line, where it begins in the weights, and its
     number of floats. Columns are those of :func:`arrivals`, ``pixel`` is the number of floats of a
@@ -125,7 +125,7 @@ def add_run(
 
 @inlined
 def within(lists: Ints, start: int, stop: int) -> Ints:
-    """The lists of :func:`arrivals` for outputs ``start`` to ``stop``, counted from ``start``."""
+    """Return the lists of :func:`arrivals` for outputs ``start`` to ``stop``, from ``start``."""
     found = np.zeros_like(lists)
     for i in range(lists.shape[0]):
         for j in range(lists.shape[1]):
@@ -139,7 +139,7 @@ def within(lists: Ints, start: int, stop: int) -> Ints:
 
 
 def arrivals(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> Ints:
-    """``[size, kernel, 3]``: the outputs that each input of a line reaches.
+    """Return ``[size, kernel, 3]``: the outputs that each input of a line reaches.
 
     The three numbers are the output, the tap, and the number of taps, 0 behind the end of a list.
     Taps are counted from the last one, so that they rise with the outputs.
@@ -156,7 +156,7 @@ def arrivals(size: int, out: int, kernel: int, stride: int, padding: int, dilati
 
 
 def joined(lists: Ints) -> Ints:
-    """``[size, 1, 3]``: :func:`arrivals` if the outputs that an input reaches lie side by side."""
+    """Return ``[size, 1, 3]``: :func:`arrivals` if an input's outputs lie side by side."""
     runs = lists[:, :1].copy()
     runs[:, 0, 2] = lists[:, :, 2].sum(1)
     return runs

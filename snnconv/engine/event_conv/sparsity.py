@@ -30,7 +30,7 @@ Rate = Callable[[int], float]
 def expected_rate(
     edges: Tensor, counts: Tensor, zeros: float, threshold: Tensor, levels: int, group: int = 1
 ) -> float:
-    """The share of groups of neurons with at least one spike at a step.
+    """Return the share of groups of neurons with at least one spike at a step.
 
     A neuron of one level spikes at ``a/theta`` of all steps. A neuron of L levels, whose currents
     are evened out over time, spikes at L times as many, up to all of them. The neurons of a group
@@ -52,20 +52,20 @@ def expected_rate(
 
 
 def assumed_rate(levels: int) -> Rate:
-    """The rate of neurons that were not calibrated."""
+    """Return the rate of neurons that were not calibrated."""
     rate = min(1.0, ASSUMED * levels)
     return lambda group: 1 - (1 - rate) ** group
 
 
 def always(group: int) -> float:
-    """The rate of neurons whose output is nonzero at every step."""
+    """Return the rate of neurons whose output is nonzero at every step."""
     return 1.0
 
 
 def node_rates(
     analysis: Analysis, tensors: Mapping[str, Tensor], sites: Mapping[str, Rate]
 ) -> dict[str, Rate]:
-    """The rate of every node's output, by name; 1 if it does not carry spikes, or is shifted.
+    """Return the rate of every node's output, by name; 1 if it is shifted or carries no spikes.
 
     Args:
         analysis: the analysis of the network.
@@ -100,7 +100,7 @@ def node_rates(
 def input_rates(
     network: Network, analysis: Analysis, sites: Mapping[str, Rate]
 ) -> dict[str, float | None]:
-    """The share of each node's multiplications that spikes need; None if its inputs are not spikes.
+    """Return the share of each node's multiplications that spikes need; None if it gets no spikes.
 
     ``sites`` has the rate of each site.
     """
@@ -119,7 +119,7 @@ def input_rates(
 
 
 def share_inside(node: Node, weight: Tensor, size: tuple[int, ...]) -> float:
-    """The share of a convolution's multiplications that are not with the padding.
+    """Return the share of a convolution's multiplications that are not with the padding.
 
     Args:
         node: a convolution.

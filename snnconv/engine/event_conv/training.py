@@ -53,7 +53,7 @@ class _Convolve(torch.autograd.Function):
 def convolve(
     x: Tensor, weight: Tensor, window: Window, bias: Tensor | None, sparse: bool = True
 ) -> Tensor:
-    """PyTorch's ``conv2d`` by events, for an input that is mostly zeros.
+    """Compute PyTorch's ``conv2d`` by events, for an input that is mostly zeros.
 
     ``sparse`` says whether the gradient of the weight goes by events, too.
     """
@@ -69,7 +69,7 @@ def of_weight(
     partial: int = 1 << 18,
     cached: int = 1 << 16,
 ) -> Tensor:
-    """The gradient of a convolution's weight.
+    """Return the gradient of a convolution's weight.
 
     The shape alone decides how images and channels are divided, and threads take these parts, so
     the bits do not depend on the number of threads. A NaN in the output's gradient reaches only the

@@ -46,7 +46,7 @@ class Packed:
 
     @classmethod
     def empty(cls, steps: int, size: tuple[int, ...], amplitude: Tensor) -> "Packed":
-        """Memory for spikes.
+        """Return memory for spikes.
 
         Args:
             steps: T.
@@ -63,7 +63,7 @@ class Packed:
         return (len(self.bits), *self.size)
 
     def tensor(self) -> Tensor:
-        """The spikes in float32, in channels-last memory."""
+        """Return the spikes in float32, in channels-last memory."""
         batch, channels, *places = self.size
         found = torch.zeros(len(self.bits), batch, *places, channels)
         self.add_to(found.flatten(1).numpy(), 0)
@@ -77,12 +77,12 @@ class Packed:
 
 
 def unpacked(values: Tensor | Packed) -> Tensor:
-    """Either form in float32, ``[T, B, *N]``."""
+    """Return either form in float32, ``[T, B, *N]``."""
     return values.tensor() if isinstance(values, Packed) else values
 
 
 def concatenated(parts: Sequence[Packed]) -> Packed:
-    """Bits concatenated along channels."""
+    """Return bits concatenated along channels."""
     batch, _, *places = parts[0].size
     amplitude = np.concatenate([part.amplitude for part in parts])
     of_places = [part.bits.reshape(-1, part.size[1] // 8) for part in parts]
@@ -106,13 +106,13 @@ class EventDriven(Protocol):
     """A convolution by events, which needs numba; who only passes it on does not."""
 
     def __call__(self, values: Tensor | Packed) -> Tensor:
-        """``[N, C, H, W] -> [N, C_out, H_out, W_out]``."""
+        """Convolve ``[N, C, H, W] -> [N, C_out, H_out, W_out]``."""
 
     def images(self, values: Tensor | Packed) -> Images:
-        """The function that computes samples of a batch."""
+        """Return the function that computes samples of a batch."""
 
     def places(self, size: tuple[int, int]) -> tuple[int, int]:
-        """``H, W`` of the output."""
+        """Return ``H, W`` of the output."""
 
     @property
     def outputs(self) -> int:
@@ -142,16 +142,16 @@ class Deferred:
         return (*self.values.shape[:2], self.convolution.outputs, *places)
 
     def plus(self, other: Tensor | Packed) -> "Deferred":
-        """The same with other currents added."""
+        """Return the same with other currents added."""
         whole = other.expand(self.shape) if isinstance(other, Tensor) else other
         return replace(self, others=(*self.others, whole))
 
     def plus_channels(self, each: Tensor) -> "Deferred":
-        """The same with a current for each channel added, ``[1, C_out]`` or ``[T, C_out]``."""
+        """Return the same plus a current for each channel, ``[1, C_out]`` or ``[T, C_out]``."""
         return replace(self, channels=(*self.channels, each))
 
     def images(self) -> Images:
-        """The function that computes samples of the convolution."""
+        """Return the function that computes samples of the convolution."""
         return self.convolution.images(self._merged())
 
     def tensor(self) -> Tensor:
@@ -167,7 +167,7 @@ class Deferred:
         return fold_time(self.values) if isinstance(self.values, Tensor) else self.values
 
     def like(self) -> Tensor:
-        """A tensor of the same shape and order of memory, whose elements are all the same one."""
+        """Return a tensor of this shape and order of memory, whose elements share one place."""
         return _like(self.shape)
 
 

@@ -116,19 +116,19 @@ def run(
 
 
 def _rows(flat: Flat, gradient: Tensor | None, steps: int) -> Floats:
-    """A gradient as ``[1 or T, n]``; ``[0, n]`` if there is none."""
+    """Return a gradient as ``[1 or T, n]``; ``[0, n]`` if there is none."""
     if gradient is None:
         return np.empty((0, flat.size), np.float32)
     return checked(flat.rows(gradient), ((1, steps), flat.size))
 
 
 def _total(parts: Floats) -> Tensor:
-    """The sum over blocks, in an order that does not depend on the number of threads."""
+    """Sum over blocks, in an order that does not depend on the number of threads."""
     return torch.from_numpy(parts.sum(0, dtype=np.float64).astype(np.float32))
 
 
 def _columns(sums: Sequence[Floats], schedule: Tensor) -> Tensor:
-    """The gradient of the schedule; it is 0 in columns that are not learned."""
+    """Return the gradient of the schedule; it is 0 in columns that are not learned."""
     found = torch.zeros_like(schedule)
     for k, parts in enumerate(sums):
         found[:, k] = _total(parts)

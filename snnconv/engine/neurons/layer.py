@@ -154,7 +154,7 @@ def run_layer(
 
 
 def _by_neurons(currents: Floats, unit: int, scan: Scan) -> Work:
-    """The work of scanning pieces, counted in groups of ``unit`` neurons, of ``[T, n]``."""
+    """Return the work of scanning pieces of ``[T, n]``, counted in groups of ``unit`` neurons."""
 
     def work(pieces: Pieces) -> None:
         for start, stop in pieces:
@@ -164,7 +164,7 @@ def _by_neurons(currents: Floats, unit: int, scan: Scan) -> Work:
 
 
 def _by_lines(currents: Deferred, flat: Flat, scan: Scan, cached: int) -> Work:
-    """The work of computing and scanning pieces of images, counted in lines of all images."""
+    """Return the work of computing and scanning images, counted in lines of all images."""
     steps, _, channels, height, width = currents.shape
     line = width * channels  # neurons
     neurons = height * line
@@ -205,26 +205,26 @@ def packable(flat: Flat) -> bool:
 
 
 def mixing(omega: Tensor | None, steps: int, sees: int) -> Floats | None:
-    """Omega as an array ``[T, S]``."""
+    """Return Omega as an array ``[T, S]``."""
     return None if omega is None else checked(small(omega), (steps, sees))
 
 
 def by_neuron(flat: Flat, values: Iterable[Tensor]) -> Arrays:
-    """Tensors that broadcast to ``[B, *N]``: ``[n]`` each, or ``[BLOCK]`` if all are equal."""
+    """Return tensors that broadcast to ``[B, *N]`` as ``[n]``, or ``[BLOCK]`` if all are equal."""
     return tuple(flat.neurons(value, BLOCK) for value in values)
 
 
 def by_step(schedule: Tensor, steps: int) -> Arrays:
-    """The columns of a schedule ``[T, p]``, ``[T]`` each."""
+    """Return the columns of a schedule ``[T, p]``, ``[T]`` each."""
     return tuple(checked(column, (steps,)) for column in small(schedule.mT))
 
 
 def masks(flat: Flat, keep: Tensor | None, steps: int) -> Floats:
-    """The mask of spike confidence as an array ``[T, n]``; ``[0, n]`` if there is none."""
+    """Return the mask of spike confidence as an array ``[T, n]``; ``[0, n]`` if there is none."""
     return np.empty((0, flat.size), np.float32) if keep is None else flat.steps(keep, steps)
 
 
 def small(learned: Tensor) -> Floats:
-    """A small tensor as a contiguous array."""
+    """Return a small tensor as a contiguous array."""
     found: Floats = learned.detach().contiguous().numpy()
     return found

@@ -83,7 +83,7 @@ def _divide(total: Floats, by: np.float32, to: Floats, x: Place, n: Place) -> No
 
 
 def row_of(kernel: Kernel) -> tuple[Callable[..., None], Callable[..., Room | tuple[()]]]:
-    """The step of a row of neurons, and a function that gives the memory it needs.
+    """Return the step of a row of neurons, and a function that gives the memory it needs.
 
     Several arrays are a tuple. Without ``keep`` every spike is elicited. The step writes values,
     counts and the states after it if there are arrays for them; these may be the arrays of the
@@ -131,7 +131,7 @@ def _room(constants: Arrays, states: Arrays) -> Room:
 
 
 def _skipping(kernel: Kernel, row: Callable[..., None]) -> Callable[..., None]:
-    """A row of which most neurons surely stay silent: the others are gathered for the step."""
+    """Return a row that gathers, for the step, the neurons which do not surely stay silent."""
     silent, settled = scalar(kernel.silent), scalar(kernel.settled)
 
     @inlined
@@ -193,7 +193,7 @@ def _skipping(kernel: Kernel, row: Callable[..., None]) -> Callable[..., None]:
 
 
 def refusal(name: str, function: Callable[..., Any], error: Exception) -> UnsupportedError:
-    """The error for a kernel's function that numba can't compile."""
+    """Return the error for a kernel's function that numba can't compile."""
     code = function.__code__
     lines = [line.strip() for line in _COLOUR.sub("", str(error)).splitlines()]
     of_ours = [line[line.index(GIVES) :] for line in lines if GIVES in line]
@@ -207,7 +207,7 @@ def refusal(name: str, function: Callable[..., Any], error: Exception) -> Unsupp
 
 
 def kernel_of(kind: type[Neuron[Any]]) -> tuple[Kernel, str]:
-    """The kernel of a class of neurons, and a name for the files of its compiled code."""
+    """Return the kernel of a class of neurons, and a name for the files of its compiled code."""
     assert kind.KERNEL is not None
     return kind.KERNEL, "".join(x if x.isalnum() else "_" for x in kind.__qualname__)
 

@@ -33,7 +33,7 @@ _NONE, _ZERO, _ONE = Place(0), np.float32(0), np.float32(1)
 
 @inlined
 def dot(one: Floats, other: Floats, sums: Floats) -> np.float32:
-    """The dot product of two blocks: 32 sums, which are then added up by halves.
+    """Return the dot product of two blocks: 32 sums, which are then added up by halves.
 
     It has the same bits on every processor, and a smaller error than a single sum.
     """
@@ -71,7 +71,7 @@ def _summing(sums: Any, block: Any, t: Any, products: Any, ones: Any, own: Any) 
 
 
 def _slope_of(kind: type[Surrogate]) -> Slope:
-    """What a kind of surrogates gives as the derivative of a spike."""
+    """Return the derivative of a spike that a kind of surrogates gives, as compiled code."""
     assert kind.derivative_at is not None
     derivative = scalar(kind.derivative_at)
 
@@ -85,7 +85,7 @@ def _slope_of(kind: type[Surrogate]) -> Slope:
 
 
 def _gradient_of(kernel: Kernel, surrogate: type[Surrogate] | None) -> Callable[..., Any]:
-    """The gradient of a step with its surrogate; the surrogate's numbers are its first argument."""
+    """Return a step's gradient with its surrogate, whose numbers are the first argument."""
     gradient = scalar(kernel.gradient)
     if surrogate is None:
         return inlined(lambda shape, *given: gradient(*given))
@@ -98,7 +98,7 @@ def _gradient_of(kernel: Kernel, surrogate: type[Surrogate] | None) -> Callable[
 
 
 def _back(gradient: Callable[..., Any]) -> Callable[..., None]:
-    """The gradient of the step of a row of neurons."""
+    """Return the gradient of the step of a row of neurons."""
 
     @inlined
     def back(
@@ -137,7 +137,7 @@ def _unmix(
     block: int,
     own: Floats,
 ) -> None:
-    """The gradients of Omega and of the currents, from a block's mixed currents ``[T, BLOCK]``."""
+    """Compute the gradients of Omega and of the currents, from a block's mixed ``[T, BLOCK]``."""
     steps, sees = omega.shape
     low = block * BLOCK
     high = min(low + BLOCK, of_currents.shape[1])

@@ -22,14 +22,14 @@ _intrinsic: Callable[[Callable[..., Any]], Any] = intrinsic  # numba has no type
 
 
 def overloaded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorates a function that gives the compiled code of another for each number of arrays."""
+    """Decorate a function that gives the compiled code of another for each number of arrays."""
     options: Any = {"forceinline": True, "error_model": "numpy"}
     return overload(function, jit_options=options, strict=False)
 
 
 @_intrinsic
 def at(typing: Any, arrays: Any, i: Any) -> Any:
-    """The numbers at one place of every array."""
+    """Return the numbers at one place of every array."""
     numbers = types.Tuple([array.dtype for array in arrays])
 
     def generate(context: Any, builder: IRBuilder, made: Any, args: Sequence[Value]) -> Value:
@@ -73,7 +73,7 @@ def move(arrays: Arrays, others: Arrays, n: Place) -> None:
 
 
 def for_each(function: Callable[..., Floats]) -> Callable[..., Arrays]:
-    """Decorates a compiled function of an array: it then takes and gives a tuple."""
+    """Decorate a compiled function of an array, which then takes and gives a tuple."""
 
     def every(arrays: Arrays, *args: int) -> Arrays:
         raise NotImplementedError("for compiled code")
@@ -90,14 +90,14 @@ def for_each(function: Callable[..., Floats]) -> Callable[..., Arrays]:
 @for_each
 @inlined
 def cut(array: Floats, low: int, high: int) -> Floats:
-    """Places ``low`` to ``high`` of every array; of an array that is shorter, the first ones."""
+    """Return places ``low`` to ``high`` of every array; of a shorter array, the first ones."""
     return array[low:high] if len(array) >= high else array[: high - low]
 
 
 @for_each
 @inlined
 def row_at(matrix: Floats, t: int) -> Floats:
-    """A row of every matrix."""
+    """Return a row of every matrix."""
     row: Floats = matrix[t]
     return row
 
@@ -105,5 +105,5 @@ def row_at(matrix: Floats, t: int) -> Floats:
 @for_each
 @inlined
 def matrices_for(array: Floats, rows: int, columns: int) -> Floats:
-    """A new matrix of zeros for every array."""
+    """Return a new matrix of zeros for every array."""
     return zeros(rows, columns)
