@@ -61,13 +61,13 @@ class Layer:
         self.inputs = wanted - {node.name for node in found}
 
     def synapses(self) -> Iterable[str]:
-        """The names of the weights between."""
+        """Return the names of the weights between."""
         for node in self.nodes:
             if OPS[node.op].role is Role.SYNAPSE:
                 yield node.tensors["weight"]
 
     def compute(self, tensors: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Tensor:
-        """The value of the last node ``[N, *N]``, from the values of :attr:`inputs`."""
+        """Return the value of the last node ``[N, *N]``, from the values of :attr:`inputs`."""
         values = dict(given)
         for node in self.nodes:
             values[node.name] = compute(node, tensors, [values[name] for name in node.inputs])
@@ -82,7 +82,7 @@ class LayerCorrection(Correction):
 
     @abstractmethod
     def kept(self, values: Tensor) -> Tensor:
-        """What the loss needs from the outputs of an earlier site, or from the input.
+        """Return what the loss needs from the outputs of an earlier site, or from the input.
 
         Args:
             values: ``[T, N, *N]``.
@@ -95,7 +95,7 @@ class LayerCorrection(Correction):
     def loss(
         self, site: Site, layer: Layer, tensors: Mapping[str, Tensor], given: Mapping[str, Tensor]
     ) -> Tensor:
-        """How far the site is from the ANN; a gradient passes to the weights.
+        """Return how far the site is from the ANN; a gradient passes to the weights.
 
         Args:
             site: with the ANN's activations of a few samples.
@@ -105,7 +105,7 @@ class LayerCorrection(Correction):
         """
 
     def held(self, network: SpikingNetwork, timesteps: int) -> int | None:
-        """What reaches a site, and what is kept of the sites before it."""
+        """Return what reaches a site, and what is kept of the sites before it."""
         graph, shapes = network.analysis.graph, network.analysis.shapes
 
         def kept(site: Node) -> int:
@@ -117,7 +117,7 @@ class LayerCorrection(Correction):
     def fit(
         self, checkpoint: Checkpoint, samples: Samples, advance: Callable[[int], None]
     ) -> dict[tuple[Part, str], Tensor]:
-        """For each site: simulate the network so far, then train the weights before it."""
+        """Simulate the network up to each site, then train the weights before that site."""
         graph = checkpoint.graph
         used = Counter(name for node in graph.nodes for name in node.tensors.values())
         found: dict[tuple[Part, str], Tensor] = {}
@@ -137,7 +137,7 @@ class LayerCorrection(Correction):
     def _seen(
         self, checkpoint: Checkpoint, samples: Samples, name: str, layer: Layer
     ) -> tuple[dict[str, Tensor], Site]:
-        """The outputs of the sites before a site and the input, and the site."""
+        """Return the outputs of the sites before a site and the input, and the site."""
         info = checkpoint.conversion
         site, kept = reached(checkpoint, samples, name, layer.inputs - {INPUT}, self.kept)
         if INPUT in layer.inputs:
@@ -153,7 +153,7 @@ class LayerCorrection(Correction):
         site: Site,
         seed: int,
     ) -> dict[str, Tensor]:
-        """The weights after training."""
+        """Return the weights after training."""
         own = {name: tensors[name].clone().requires_grad_() for name in learned}
         optimiser = torch.optim.Adam(own.values())
         generator = torch.Generator().manual_seed(seed)

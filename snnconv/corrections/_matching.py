@@ -24,7 +24,7 @@ def matching(
     tolerance: Tensor,
     rounds: int,
 ) -> Tensor:
-    """The current of each channel at which its mean output is closest to a target.
+    """Return the current of each channel at which its mean output is closest to a target.
 
     Every round adds what is missing. As soon as a channel has had too little and too much, the
     next current is between the two: their middle, and now and then the point on the line through

@@ -55,7 +55,7 @@ class Samples:
         return 0 < self.at_once < len(self.indices)
 
     def parts(self) -> Iterator["Samples"]:
-        """The samples, as many at a time as memory holds."""
+        """Yield the samples, as many at a time as memory holds."""
         size = self.at_once or len(self.indices)
         for x, indices in zip(self.x.split(size, 1), self.indices.split(size), strict=True):
             yield replace(self, x=x, indices=indices)
@@ -89,7 +89,7 @@ class Site:
     at_once: int = 0
 
     def values(self, found: Mapping[Part, Tensor]) -> Tensor:
-        """The output of the neurons with these tensors added, ``[T, N, *N]``."""
+        """Return the output of the neurons with these tensors added, ``[T, N, *N]``."""
         added = self.before.plus(found)
         given = added.to_currents(self.currents, 0, self.timesteps)
         given = given.expand(self.timesteps, *given.shape[1:])
@@ -98,17 +98,17 @@ class Site:
         return added.to_output(output).values_or_mean
 
     def output(self, found: Mapping[Part, Tensor]) -> Tensor:
-        """The mean output over time with these tensors added, ``[N, *N]``."""
+        """Return the mean output over time with these tensors added, ``[N, *N]``."""
         return self._by_parts(lambda part: part.values(found).sum(0) / part.timesteps)
 
     def mean_current(self) -> Tensor:
-        """The mean current over time, with what earlier corrections add, ``[N, *N]``."""
+        """Return the mean current over time, with what earlier corrections add, ``[N, *N]``."""
         return self._by_parts(
             lambda part: part.before.to_currents(part.currents, 0, part.timesteps).mean(0)
         )
 
     def _by_parts(self, compute: Callable[["Site"], Tensor]) -> Tensor:
-        """What is computed of all samples ``[N, ...]``, of as many at a time as memory holds."""
+        """Compute something for all samples ``[N, ...]``, for as many at a time as memory holds."""
         count = len(self.ann)
         if not 0 < self.at_once < count:
             return compute(self)
@@ -119,7 +119,7 @@ class Site:
         return found.whole
 
     def step(self, t: int, state: Any, found: Mapping[Part, Tensor]) -> tuple[Tensor, Any]:
-        """The output of one step with these tensors added ``[1, N, *N]``, and the state after it.
+        """Return a step's output ``[1, N, *N]`` with these tensors added, and the state after it.
 
         Args:
             t: the step, from 0.
@@ -135,7 +135,7 @@ class Site:
         return added.to_output(output).values_or_mean, after
 
     def of(self, chosen: Tensor | slice) -> "Site":
-        """The site with some of the samples, given by their indices ``[n]``."""
+        """Return the site with some of the samples, given by their indices ``[n]``."""
         return replace(
             self,
             at_once=0,
@@ -187,7 +187,7 @@ class Joined:
 
 
 def channel_means(values: Tensor) -> Tensor:
-    """The mean of each channel over samples and places, ``[N, C, *places] -> [C]`` float64."""
+    """Average each channel over samples and places, ``[N, C, *places] -> [C]`` float64."""
     rest = [dim for dim in range(values.dim()) if dim != 1]
     return values.sum(rest, dtype=torch.float64) / (values.numel() // values.shape[1])
 
@@ -230,7 +230,7 @@ _OF_A_STEP = 16
 
 
 def held(network: SpikingNetwork, site: Node, timesteps: int) -> int:
-    """How many numbers are held of each sample while a site is corrected.
+    """Return how many numbers are held of each sample while a site is corrected.
 
     Args:
         network: that is corrected.
@@ -254,7 +254,7 @@ def reached(
     sources: Collection[str] = (),
     kept: Callable[[Tensor], Tensor] = lambda values: values,
 ) -> tuple[Site, dict[str, Tensor]]:
-    """A site with all samples, which are simulated up to it, as many at a time as memory holds.
+    """Return a site with all samples; memory decides how many are simulated up to it at a time.
 
     Args:
         checkpoint: converted, perhaps with corrections.
@@ -301,10 +301,10 @@ class _Settled(Neuron[Any]):
         self._give = give
 
     def initial(self, sample: Tensor) -> None:
-        """No state: the neurons that it replaces have their own."""
+        """Return an empty state: the neurons that it replaces have their own."""
 
     def averages(self) -> bool:
-        """As for the neurons that it replaces."""
+        """Return what the neurons that it replaces return."""
         return self._averages
 
     def run(self, currents: Tensor, state: Any, keep: Tensor | None) -> tuple[Spikes, None]:
@@ -317,7 +317,7 @@ class _Settled(Neuron[Any]):
 def ann_values(
     checkpoint: Checkpoint, samples: Samples
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The ANN's pre-activations and activations by site, ``[N, *N]``."""
+    """Return the ANN's pre-activations and activations by site, ``[N, *N]``."""
     ann = Network(*fold(checkpoint.graph, checkpoint.network)).laid_out()
     ann = ann.to(samples.x.device).eval()
     _, inputs = ann_inputs(ann, mean_frame(samples.x))

@@ -42,7 +42,7 @@ class Amplitude(SiteCorrection):
     params: Params
 
     def at(self, site: Site) -> Mapping[Part, Tensor]:
-        """Psi, and phi as a share of theta."""
+        """Return psi, and phi as a share of theta."""
         given = channel_means(site.mean_current())
         psi = (channel_means(site.ann_input) - given).float()
         mean, target = channel_means(site.output({"current": psi})), channel_means(site.ann)

@@ -81,7 +81,7 @@ class Correction(ABC):
         """
 
     def held(self, network: SpikingNetwork, timesteps: int) -> int | None:
-        """How many numbers are held of each sample, if samples are simulated one after the other.
+        """Return how many numbers are held of each sample, if samples are simulated one by one.
 
         None says that the samples must all be simulated at once.
         """
@@ -108,7 +108,7 @@ class SiteCorrection(Correction):
         """Return the tensors to add at a site, by part."""
 
     def held(self, network: SpikingNetwork, timesteps: int) -> int | None:
-        """What reaches the largest site."""
+        """Return what reaches the largest site."""
         return max(held(network, site, timesteps) for site in network.analysis.graph.sites)
 
     def fit(
@@ -132,7 +132,7 @@ class SiteCorrection(Correction):
 
 
 def mean_errors(checkpoint: Checkpoint, samples: Samples) -> dict[str, float]:
-    """By site, the largest difference of a channel's mean output from the ANN's mean activation.
+    """Return each site's largest difference of a channel's mean output from the ANN's mean.
 
     In units of the ANN's activation, over all samples, places and steps.
     """
@@ -152,7 +152,7 @@ def mean_errors(checkpoint: Checkpoint, samples: Samples) -> dict[str, float]:
 
 
 def so_far(checkpoint: Checkpoint, found: Mapping[tuple[Part, str], Tensor]) -> Checkpoint:
-    """The checkpoint with what has been found of a correction until now."""
+    """Return the checkpoint with what has been found of a correction until now."""
     T = checkpoint.conversion.timesteps
     made = CorrectionInfo(method="unfinished", params={}, samples=1, timesteps=T)
     return corrected(checkpoint, found, made)
@@ -161,7 +161,7 @@ def so_far(checkpoint: Checkpoint, found: Mapping[tuple[Part, str], Tensor]) -> 
 def corrected(
     checkpoint: Checkpoint, found: Mapping[tuple[Part, str], Tensor], made: CorrectionInfo
 ) -> Checkpoint:
-    """The checkpoint with a correction after those that it has."""
+    """Return the checkpoint with a correction after those that it has."""
     number = len(checkpoint.corrected) + 1
     tensors = {Place(number, *where).key: tensor for where, tensor in found.items()}
     return replace(

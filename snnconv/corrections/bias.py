@@ -48,7 +48,7 @@ class Bias(SiteCorrection):
     params: Params
 
     def at(self, site: Site) -> Mapping[Part, Tensor]:
-        """The current at which the site's means are the ANN's."""
+        """Return the current at which the site's means are the ANN's."""
         target = channel_means(site.ann)
         theta, half_a_spike = (
             value.double().to(target.device).expand_as(target)

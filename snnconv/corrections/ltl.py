@@ -77,13 +77,13 @@ class LocalTandemLearning(LayerCorrection):
             )
 
     def kept(self, values: Tensor) -> Tensor:
-        """Their running means."""
+        """Return their running means."""
         return values.cumsum(0) / _steps(values)
 
     def loss(
         self, site: Site, layer: Layer, tensors: Mapping[str, Tensor], given: Mapping[str, Tensor]
     ) -> Tensor:
-        """The loss of the simulated outputs of the neurons."""
+        """Return the loss of the simulated outputs of the neurons."""
         T, N = site.timesteps, len(site.ann)
         means = {name: mean.flatten(0, 1) for name, mean in given.items()}
         running = layer.compute(tensors, means).unflatten(0, (T, N))
@@ -104,13 +104,13 @@ class LocalTandemLearning(LayerCorrection):
 
 
 def _steps(values: Tensor) -> Tensor:
-    """1 to T, to broadcast over ``[T, N, *N]``."""
+    """Return 1 to T, to broadcast over ``[T, N, *N]``."""
     steps = torch.arange(1, len(values) + 1, device=values.device, dtype=values.dtype)
     return steps.reshape(-1, *[1] * (values.dim() - 1))
 
 
 def _constant(state: Any) -> Any:
-    """The state, detached."""
+    """Return the state, detached."""
     if state is None:
         return None
     return type(state)(*(x.detach() if isinstance(x, Tensor) else x for x in state))

@@ -53,7 +53,7 @@ class Potential(SiteCorrection):
             neuron.raised(neuron.initial(sample), sample[0])
 
     def at(self, site: Site) -> Mapping[Part, Tensor]:
-        """What the neurons' mean outputs lack."""
+        """Return what the neurons' mean outputs lack."""
         wanted, given = (x.mean(0, dtype=torch.float64) for x in (site.ann, site.output({})))
         return {"potential": site.timesteps * (wanted - given)}
 

@@ -62,7 +62,7 @@ class Steps(SiteCorrection):
         refuse_waiting(checkpoint, network, "no step of theirs is due to that step's current alone")
 
     def at(self, site: Site) -> Mapping[Part, Tensor]:
-        """The current of each step at which that step's means are the ANN's."""
+        """Return the current of each step at which that step's means are the ANN's."""
         target = channel_means(site.ann)
         # a spike of one step counts T times as much as in the mean over time
         half_a_spike = site.timesteps * site.spike / 2

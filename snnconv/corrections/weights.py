@@ -43,19 +43,19 @@ class Weights(LayerCorrection):
     params: LayerParams
 
     def kept(self, values: Tensor) -> Tensor:
-        """Their mean over time."""
+        """Return their mean over time."""
         return values.sum(0, keepdim=True) / len(values)
 
     def loss(
         self, site: Site, layer: Layer, tensors: Mapping[str, Tensor], given: Mapping[str, Tensor]
     ) -> Tensor:
-        """The loss of the neurons' outputs for the mean current."""
+        """Return the loss of the neurons' outputs for the mean current."""
         current = layer.compute(tensors, {name: mean[0] for name, mean in given.items()})
         return (_output(site, current) - site.ann).square().mean()
 
 
 def _output(site: Site, current: Tensor) -> Tensor:
-    """The mean output of a site's neurons under a constant current, with its corrections."""
+    """Return the mean output of a site's neurons under a constant current, with its corrections."""
     grid = site.neuron.params.grid(site.timesteps)
     end = site.neuron.threshold * grid.end
     if site.before.current is not None:

@@ -96,7 +96,7 @@ class Accuracy(Metric):
         self.norm += float(reference.square().sum())
 
     def figures(self, found: Figures) -> Figures:
-        """Fractions 0..1."""
+        """Return fractions 0..1."""
         n, at_answers = self.samples, self.context.at_answers
         accuracy = at_answers((self.right.double() / n).tolist())
         totals: dict[str, Any] = {
@@ -118,13 +118,13 @@ class Accuracy(Metric):
         return Figures(totals | self._by_sample())
 
     def _within(self, points: float) -> int | None:
-        """The first step with an answer whose accuracy is so close to the ANN's."""
+        """Return the first step with an answer whose accuracy is this close to the ANN's."""
         least = self.ann_right - points / 100 * self.samples
         steps = enumerate(self.context.at_answers(self.right.tolist()), start=1)
         return next((t for t, right in steps if right is not None and right + 1e-9 >= least), None)
 
     def _by_sample(self) -> dict[str, Any]:
-        """Which samples are right, and what follows from it."""
+        """Return which samples are right, and what follows from it."""
         samples = self.labels.nonzero().flatten()
         if not len(samples):
             return {}

@@ -81,23 +81,23 @@ class MetricContext:
         return self.analysis.shapes
 
     def at_answers(self, steps: Iterable[Value]) -> list[Value | None]:
-        """A list over steps, with None at steps without an answer."""
+        """Return a list over steps, with None at steps without an answer."""
         if self.answers is None:
             return list(steps)
         answers = frozenset(self.answers)
         return [value if t in answers else None for t, value in enumerate(steps, start=1)]
 
     def most_spikes(self, name: str) -> int:
-        """The most spikes that a node emits at one place and step."""
+        """Return the most spikes that a node emits at one place and step."""
         return self.analysis.spikes_meeting.get(name, 1) * self.levels
 
     def energy_mj(self, work: Work) -> float:
-        """The energy of this work in mJ; an addition costs as much as an accumulate."""
+        """Return the energy of this work in mJ; an addition costs as much as an accumulate."""
         pj = self.energy_mac_pj * work.products + self.energy_ac_pj * work.additions
         return (pj + self.energy_lookup_pj * work.lookups) * MJ_PER_PJ
 
     def work_until(self, step: float, passes: float) -> Work:
-        """The work that is done without spikes until a step.
+        """Return the work that is done without spikes until a step.
 
         Args:
             step: one of the T steps. The steps of the lead are added.
@@ -107,7 +107,7 @@ class MetricContext:
         return count.first * passes + count.each_step * (self.lead + step)
 
     def passes(self, steps: int) -> int:
-        """How often the lead and these steps compute the layers that depend on the input alone."""
+        """Return how often the lead and these steps compute what only the input reaches."""
         if self.hold is None:
             return 1
         return sum(-(-each // self.hold) for each in (self.lead, steps))
@@ -210,11 +210,11 @@ class Metric(ABC):
         self.samples = 0
 
     def begin(self, batch: Batch) -> None:
-        """Called before a batch is simulated."""
+        """Prepare for a batch, before it is simulated."""
         self.samples += len(batch)
 
     def observe(self, name: str, start: int, output: LayerOutput) -> None:
-        """Called with a node's output at the steps ``start + 1 ...`` of the present batch.
+        """Take a node's output at the steps ``start + 1 ...`` of the present batch.
 
         Args:
             name: the node's name: a layer of neurons, or a max pooling of spikes.
@@ -233,21 +233,21 @@ class Metric(ABC):
         return frozenset()
 
     def add_redone(self, name: str, start: int, shares: Tensor) -> None:
-        """Called with the shares ``[T, B]`` of a function's work that changed inputs repeat."""
+        """Add the shares ``[T, B]`` of a function's work that changed inputs repeat."""
 
     def weights(self) -> Mapping[str, Tensor]:
-        """The weights of the sums of spikes that it needs: integers ``[*N]`` by node name."""
+        """Return weights for the sums of spikes that it needs: integers ``[*N]`` by node name."""
         return {}
 
     def add(self, name: str, start: int, sums: Tensor) -> None:
-        """Called with a node's weighted spikes over all neurons and samples, by step ``[T]``."""
+        """Add a node's weighted spikes over all neurons and samples, by step ``[T]``."""
 
     def add_by_sample(self, name: str, start: int, sums: Tensor) -> None:
-        """The same for each sample, ``[T, B]``; by default, it adds the samples up."""
+        """Add the same for each sample, ``[T, B]``; by default, add the samples up."""
         self.add(name, start, sums.sum(1))
 
     def finish(self, logits: Tensor) -> None:
-        """Called after a batch with its logits, averaged over steps 1..t."""
+        """Take a batch's logits, averaged over steps 1..t, after the batch."""
 
     def reduce(self, add_up: Callable[[Any], Any]) -> None:
         """Replace this process's sums by those of all processes."""
@@ -256,16 +256,16 @@ class Metric(ABC):
 
     @abstractmethod
     def figures(self, found: Figures) -> Figures:
-        """The result; ``found`` holds the figures of the metrics before this one."""
+        """Return the result; ``found`` holds the figures of the metrics before this one."""
 
 
 def at_first(start: int, sums: Tensor) -> tuple[int, Tensor]:
-    """The step and the sums ``[t, ...]`` to count: steps before the T steps count at the first."""
+    """Return the step and the sums ``[t, ...]`` to count; earlier steps count at the first."""
     return (start, sums) if start >= 0 else (0, sums.sum(0, keepdim=True))
 
 
 def _as_convolutions_lie(weights: Tensor) -> Tensor:
-    """``[k, C, *places]`` in channels-last memory, as most spikes are."""
+    """Return ``[k, C, *places]`` in channels-last memory, as most spikes are."""
     return weights.movedim(1, -1).contiguous().movedim(-1, 1)
 
 

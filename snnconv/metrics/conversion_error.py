@@ -92,7 +92,7 @@ class ConversionError(Metric):
             self.norms[name] += float(activation.double().square().sum())
 
     def figures(self, found: Figures) -> Figures:
-        """Relative errors; null if the ANN's activations are all zero."""
+        """Return relative errors; null if the ANN's activations are all zero."""
         layers = {}
         for name, squares in self.squares.items():
             norm = self.norms[name]

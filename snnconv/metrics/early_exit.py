@@ -69,7 +69,7 @@ class EarlyExit(Metric):
         self.of_batch = torch.zeros(self.context.timesteps, len(batch), dtype=torch.int64)
 
     def weights(self) -> Mapping[str, Tensor]:
-        """A spike counts its fan-out."""
+        """Return each neuron's fan-out, because a spike counts its fan-out."""
         return self.context.analysis.fan_out
 
     def add_by_sample(self, name: str, start: int, sums: Tensor) -> None:
@@ -99,7 +99,7 @@ class EarlyExit(Metric):
         self.seen.index_add_(0, row, torch.ones_like(row))
 
     def figures(self, found: Figures) -> Figures:
-        """Means over samples, and the scores of all samples."""
+        """Return means over samples, and the scores of all samples."""
         context, n = self.context, self.samples
         counts = list(enumerate(self.by_step.tolist(), start=1))
         steps = sum(t * number for t, number in counts) / n

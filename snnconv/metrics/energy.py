@@ -30,7 +30,7 @@ class Energy(Metric):
     valued = False
 
     def figures(self, found: Figures) -> Figures:
-        """Millijoules per sample, and ratios to the ANN."""
+        """Return millijoules per sample, and ratios to the ANN."""
         context, operations = self.context, found.totals
         ac, T = context.energy_ac_pj * MJ_PER_PJ, context.timesteps
         ann = context.energy_mj(context.analysis.work_count.total)

@@ -64,7 +64,7 @@ TERMS = ("operations", "addressing", "inout", "weights", "potentials")
 
 
 def per_byte(memory: float) -> float:
-    """The energy in pJ of a byte in a memory of this many bytes: linear between known sizes."""
+    """Return the energy in pJ of a byte in a memory of this size: linear between known sizes."""
     for (low, cheap), (high, dear) in pairwise(_MEMORIES):
         if memory <= high:
             return cheap + (dear - cheap) * (memory - low) / (high - low)
@@ -72,7 +72,7 @@ def per_byte(memory: float) -> float:
 
 
 def moved(words: float, held: float) -> float:
-    """The energy in pJ of moving words to or from a memory that holds ``held`` words."""
+    """Return the energy in pJ of moving words to or from a memory that holds ``held`` words."""
     return words * WORD * per_byte(held * WORD)
 
 
@@ -95,17 +95,17 @@ class EnergyMemory(Metric):
         return sum(math.prod(shapes[name]) for name in node.tensors.values())
 
     def _taps(self, node: Node) -> tuple[int, ...]:
-        """The places of a convolution's kernel, by axis; empty if it is not a convolution."""
+        """Return the places of a convolution's kernel, by axis; empty if it is no convolution."""
         return tuple(self.context.analysis.tensor_shapes[node.tensors["weight"]][2:])
 
     def _addresses(self, node: Node) -> int:
-        """The addresses of a dense layer: its input, its output, and its kernel's places."""
+        """Return the addresses of a dense layer: its input, its output, and its kernel's places."""
         taps = self._taps(node) if "weight" in node.tensors else ()
         kernel = self.context.shapes[node.name][0] * math.prod(taps) if taps else 0
         return sum(map(self._size, node.inputs)) + self._size(node.name) + kernel
 
     def _dense(self, nodes: Sequence[Node], over_time: bool = False) -> dict[str, float]:
-        """The energy of layers and functions that are computed once.
+        """Return the energy of layers and functions that are computed once.
 
         Args:
             nodes: the layers and functions.
@@ -126,7 +126,7 @@ class EnergyMemory(Metric):
         return found
 
     def _source(self, node: Node, counts: Mapping[str, Tensor], t: Tensor) -> tuple[Terms, Tensor]:
-        """The energy of a source of spikes up to each step, and of its potentials by synapse."""
+        """Return a source's energy of spikes up to each step, and of its potentials by synapse."""
         size, behind = self._size(node.name), self.readers[node.name]
         spiking = OPS[node.op].role is Role.SITE
         events, spikes, operations, reads = (
@@ -150,7 +150,7 @@ class EnergyMemory(Metric):
         return terms, 2 * moved(1, membranes) * reads
 
     def figures(self, found: Figures) -> Figures:
-        """Millijoules per sample."""
+        """Return millijoules per sample."""
         context, analysis = self.context, self.context.analysis
         steps = range(1, context.timesteps + 1)
         t = context.lead + torch.tensor(steps, dtype=torch.float64)

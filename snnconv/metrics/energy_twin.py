@@ -50,17 +50,17 @@ _MJ_PER_PJ = 1e-9
 
 
 def bits_for(levels: int) -> int:
-    """Bits that hold ``levels + 1`` values."""
+    """Return how many bits hold ``levels + 1`` values."""
     return math.ceil(math.log2(levels + 1))
 
 
 def mac(bits: int) -> float:
-    """The energy in pJ of a multiply-accumulate of a weight with so many bits."""
+    """Return the energy in pJ of a multiply-accumulate of a weight with so many bits."""
     return MAC_8 * WEIGHT_BITS * bits / 64
 
 
 def _dense(work: Work) -> float:
-    """The energy in pJ of layers and functions that no spike feeds."""
+    """Return the energy in pJ of layers and functions that no spike feeds."""
     return mac(8) * work.products + ACC * work.additions + LOOKUP * work.lookups
 
 
@@ -92,7 +92,7 @@ class EnergyTwin(Metric):
             self.reads[name] += reads
 
     def _source(self, node: Node, found: Figures) -> dict[str, float | None]:
-        """A source's energy in both networks, in pJ, and where they are equal."""
+        """Return a source's energy in both networks, in pJ, and at which bits they are equal."""
         T = self.context.lead + self.context.timesteps
         size = math.prod(self.context.shapes[node.name])
         copies = HOPS * len(self.readers[node.name])
@@ -115,7 +115,7 @@ class EnergyTwin(Metric):
         return {"snn": spiking, "twin": twin, "rate": rate}
 
     def figures(self, found: Figures) -> Figures:
-        """Millijoules per sample."""
+        """Return millijoules per sample."""
         context, analysis = self.context, self.context.analysis
         snn = _dense(context.work_until(context.timesteps, context.passes(context.timesteps)))
         nodes = (*analysis.first_layer, *analysis.analog)

@@ -44,7 +44,7 @@ class Events(Metric):
         self.spikes, self.events, self.reads = zeros(), zeros(), zeros()
 
     def weights(self) -> Mapping[str, Tensor]:
-        """A spike counts one."""
+        """Return ones, because a spike counts one."""
         return {name: torch.ones(self.context.shapes[name]) for name in self.spikes}
 
     def add(self, name: str, start: int, sums: Tensor) -> None:
@@ -64,7 +64,7 @@ class Events(Metric):
             self.reads[name][step] += int((fired * fan_out).sum())
 
     def figures(self, found: Figures) -> Figures:
-        """Events per sample."""
+        """Return events per sample."""
         spikes, events, reads = (
             {name: steps.double() / self.samples for name, steps in each.items()}
             for each in (self.spikes, self.events, self.reads)

@@ -39,7 +39,7 @@ class FiringRate(Metric):
         }
 
     def weights(self) -> Mapping[str, Tensor]:
-        """A spike counts one."""
+        """Return ones, because a spike counts one."""
         return {name: torch.ones(self.context.shapes[name]) for name in self.spikes}
 
     def add(self, name: str, start: int, sums: Tensor) -> None:
@@ -48,7 +48,7 @@ class FiringRate(Metric):
         self.spikes[name][first : first + len(sums)] += sums
 
     def figures(self, found: Figures) -> Figures:
-        """Spikes per neuron and step."""
+        """Return spikes per neuron and step."""
         neurons = {name: math.prod(self.context.shapes[name]) for name in self.spikes}
         layers = {}
         for name, spikes in self.spikes.items():

@@ -78,14 +78,14 @@ class LmHErrors(Metric):
         self.sums[name] = sums
 
     def finish(self, logits: Tensor) -> None:
-        """The batch is done: all steps are in the sums."""
+        """Finish the batch: all steps are in the sums."""
         for name, sums in self.sums.items():
             theta = per_neuron(self.neurons[name].threshold, sums.dim() - 1)
             means = (sums / self.context.timesteps / theta).abs().double()
             self.errors[name] += means.flatten(1).sum(1).cpu()
 
     def figures(self, found: Figures) -> Figures:
-        """Both terms, by layer and over all neurons."""
+        """Return both terms, by layer and over all neurons."""
         if not self.errors:
             return Figures()
         sizes = {n: self.context.analysis.shapes[n] for n in self.errors}

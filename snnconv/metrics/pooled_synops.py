@@ -43,7 +43,7 @@ class PooledSynops(Metric):
         self.operations = dict.fromkeys(self.fan_out, 0)
 
     def weights(self) -> Mapping[str, Tensor]:
-        """A spike counts the parts of its fan-out."""
+        """Return how many parts of its fan-out a spike counts."""
         return {name: (x * self.parts[name]).round() for name, x in self.fan_out.items()}
 
     def add(self, name: str, start: int, sums: Tensor) -> None:
@@ -51,7 +51,7 @@ class PooledSynops(Metric):
         self.operations[name] += int(sums.sum())
 
     def figures(self, found: Figures) -> Figures:
-        """Operations per sample, and their energy."""
+        """Return operations per sample, and their energy."""
         by_source = {
             name: float(steps.sum()) for name, steps in found.by_step["operations"].items()
         }
@@ -66,7 +66,7 @@ class PooledSynops(Metric):
 
 
 def parts_of(fan_out: Tensor) -> int:
-    """The number of parts of an operation that makes each neuron's fan-out a whole number."""
+    """Return the parts of an operation that make each neuron's fan-out a whole number."""
     values = (Fraction(value).limit_denominator(_MOST) for value in fan_out.unique().tolist())
     return min(lcm(*(value.denominator for value in values)), _MOST)
 

@@ -79,7 +79,7 @@ class Scores(Metric):
         self.norm += float(ann.square().sum())
 
     def figures(self, found: Figures) -> Figures:
-        """The scores of all samples."""
+        """Return the scores of all samples."""
         held = self.seen.nonzero().flatten()
         if not len(held):
             return Figures()
@@ -101,7 +101,7 @@ class Scores(Metric):
         return Figures(totals)
 
     def _beside_the_ann(self, totals: dict[str, Any]) -> dict[str, Any]:
-        """How soon and how closely the network approaches the ANN."""
+        """Return how soon and how closely the network approaches the ANN."""
         if not self.compared:
             return {}
         head = self.kinds[0]
@@ -121,7 +121,7 @@ class Scores(Metric):
         }
 
     def _uncertain(self, held: Tensor, answers: list[Tensor | None]) -> dict[str, Any]:
-        """The deciding score's standard errors, its pseudo-values, and the test."""
+        """Return the deciding score's standard errors, its pseudo-values, and the test."""
         name, T, groups = self.kinds[0].name, self.context.timesteps, held % GROUPS
         steps = {
             t: parts

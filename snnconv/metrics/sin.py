@@ -75,7 +75,7 @@ class Sin(Metric):
             self.sin_neurons[name][t] += in_all(fired)
 
     def figures(self, found: Figures) -> Figures:
-        """Ratios 0..1, and mean numbers of wrong spikes."""
+        """Return ratios 0..1, and mean numbers of wrong spikes."""
         layers, ratios = {}, []
         for name, wrong in self.wrong.items():
             neurons = self.samples * math.prod(self.context.shapes[name])

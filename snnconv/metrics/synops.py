@@ -59,7 +59,7 @@ class Synops(Metric):
             self.simulated[self.indices] = 1
 
     def weights(self) -> Mapping[str, Tensor]:
-        """A spike counts its fan-out."""
+        """Return each neuron's fan-out, because a spike counts its fan-out."""
         return self.context.analysis.fan_out
 
     def add(self, name: str, start: int, sums: Tensor) -> None:
@@ -74,7 +74,7 @@ class Synops(Metric):
             self.by_sample[self.indices] += sums.sum(0)
 
     def figures(self, found: Figures) -> Figures:
-        """Operations per sample."""
+        """Return operations per sample."""
         analysis = self.context.analysis
         work = analysis.work_count
         # a quotient of integers would be float32

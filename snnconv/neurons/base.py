@@ -80,7 +80,7 @@ class NeuronParams(Parameters):
         return Grid(timesteps, float(getattr(self, "v0", 0.0)))
 
     def fit(self, timesteps: int) -> Grid:
-        """The grid that thresholds are found for."""
+        """Return the grid that thresholds are found for."""
         return self.grid(timesteps)
 
 
@@ -148,15 +148,15 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         self.norm = None
 
     def theta(self, sample: Tensor) -> Tensor:
-        """The threshold, ``[1, 1 or C, 1, ...]``, to broadcast over one step ``[B, *N]``."""
+        """Return the threshold, ``[1, 1 or C, 1, ...]``, to broadcast over one step ``[B, *N]``."""
         return per_neuron(self.threshold, sample.dim())
 
     def everywhere(self, value: Tensor, sample: Tensor) -> Tensor:
-        """One value for all neurons, or one for each channel, as a view ``[B, *N]``."""
+        """Return one value for all neurons, or one a channel, as a view ``[B, *N]``."""
         return value.to(sample.dtype).expand_as(sample)
 
     def firing_threshold(self, current: Tensor, state: StateType) -> Tensor:
-        """The least potential at which a step has a spike, to broadcast over one step ``[B, *N]``.
+        """Return the least potential at which a step has a spike, to broadcast over ``[B, *N]``.
 
         If the neuron has several levels, it is that of the first: what one spike carries, or theta
         if spikes differ.
@@ -191,7 +191,7 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         self.surrogate = make_surrogate(surrogate, layer)
 
     def spike(self, potential: Tensor, threshold: Tensor) -> Tensor:
-        """1 where the potential has reached the threshold, else 0, in the potential's type.
+        """Return 1 where the potential has reached the threshold, else 0, in the potential's type.
 
         In training, the surrogate stands for its derivative by the potential.
         """
@@ -210,14 +210,14 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
 
     @abstractmethod
     def initial(self, sample: Tensor) -> StateType:
-        """The state before the first step, for one step's currents ``[B, *N]``."""
+        """Return the state before the first step, for one step's currents ``[B, *N]``."""
 
     def begun(self, state: StateType) -> StateType:
-        """The state before the T steps, from that after the :attr:`lead`."""
+        """Return the state before the T steps, from that after the :attr:`lead`."""
         return state
 
     def raised(self, state: StateType, potential: Tensor) -> StateType:
-        """The state with this potential added to each neuron.
+        """Return the state with this potential added to each neuron.
 
         Args:
             state: from :meth:`initial`; it is not changed.
@@ -251,11 +251,11 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         """
 
     def amplitude(self) -> Tensor | None:
-        """What each spike of a count carries, ``[]``, ``[1]`` or ``[C]``; none if they differ."""
+        """Return what each spike carries, ``[]``, ``[1]`` or ``[C]``; None if spikes differ."""
         return None
 
     def held(self, state: StateType) -> Tensor | None:
-        """The potential after firing in a state, ``[B, *N]``; none if the state has none.
+        """Return the potential after firing in a state, ``[B, *N]``; None if the state has none.
 
         For neurons that need all currents at once it is the :meth:`membrane`, which can be followed
         from step to step.
@@ -266,7 +266,7 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         return found
 
     def membrane(self, state: StateType) -> Tensor | None:
-        """The membrane potential in a state, ``[B, *N]``; none if it has no ``potential``.
+        """Return the membrane potential in a state, ``[B, *N]``; None if it has no ``potential``.
 
         With :meth:`charge` and :meth:`retention`, a new layer obeys ``v[t] =
         retention[t]*v[t-1] + charge[t] - values[t]``.
@@ -275,46 +275,46 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         return potential
 
     def charge(self, currents: Tensor) -> Tensor:
-        """What each step adds to the membrane potential, for all steps' currents ``[T, B, *N]``."""
+        """Return what each step adds to the potential, from all currents ``[T, B, *N]``."""
         return currents
 
     def retention(self) -> Tensor:
-        """The share of the membrane potential that each step keeps, ``[1]`` or ``[T]``."""
+        """Return the share of the membrane potential that each step keeps, ``[1]`` or ``[T]``."""
         return torch.ones(1)
 
     def gain(self, timesteps: int) -> float:
-        """The largest gradient of the sum of a neuron's values with respect to one of its currents.
+        """Return the largest gradient of the sum of a neuron's values by one of its currents.
 
         It is at most 1 if gradients pass through the reset, for any number of steps.
         """
         return 1.0
 
     def constants(self, sample: Tensor) -> tuple[Tensor, ...]:
-        """Numbers for :attr:`KERNEL` for each neuron, which broadcast to one step ``[B, *N]``.
+        """Return numbers for :attr:`KERNEL` for each neuron, to broadcast to one step ``[B, *N]``.
 
         This is the threshold, unless a neuron overrides it.
         """
         return (self.theta(sample),)
 
     def schedule(self, state: StateType, steps: int) -> Tensor:
-        """Numbers for :attr:`KERNEL` for each of the next steps, ``[steps, p]``; none by default.
+        """Return numbers for :attr:`KERNEL` for each next step, ``[steps, p]``; none by default.
 
         A gradient passes through its first :attr:`.Kernel.learned` columns.
         """
         return torch.empty(steps, 0)
 
     def mixing(self, state: StateType, steps: int) -> Tensor | None:
-        """Omega ``[steps, S]``, which mixes the currents that are :meth:`seen`; none by default."""
+        """Return Omega ``[steps, S]``, which mixes the :meth:`seen` currents; None by default."""
         return None
 
     def seen(self, currents: Tensor, state: StateType) -> Tensor:
-        """The currents ``[S, B, *N]`` on which the next steps depend; their own come last."""
+        """Return the currents ``[S, B, *N]`` that the next steps depend on; their own come last."""
         return currents
 
     def continued(
         self, state: StateType, changed: Mapping[str, Tensor], steps: int, seen: Tensor | None
     ) -> StateType:
-        """The state after some steps of :attr:`KERNEL`.
+        """Return the state after some steps of :attr:`KERNEL`.
 
         Args:
             state: the state before them.
@@ -330,14 +330,14 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         return False
 
     def answers(self, timesteps: int) -> Tensor:
-        """After which of T steps the output so far is final, bool ``[T]``.
+        """Return after which of T steps the output so far is final, bool ``[T]``.
 
         It is final at step t if no output at steps 1..t depends on a later current.
         """
         return torch.ones(timesteps, dtype=torch.bool)
 
     def waits(self, timesteps: int) -> int:
-        """How many of T steps its output is later than its currents: 0 if it streams.
+        """Return how many of T steps the output is later than its currents: 0 if it streams.
 
         If steps 1..t can be answered only together, output starts when all their currents have
         arrived: late by the number of steps of the longest window.
@@ -347,17 +347,17 @@ class Neuron(nn.Module, ABC, Generic[StateType]):
         return 0 if longest == 1 else int(longest)
 
     def single_threshold(self) -> "Neuron[Any] | None":
-        """The same with neurons of one level and more steps; none if this neuron has one level."""
+        """Return the same with neurons of one level and more steps; None if it has one level."""
         return None
 
     def learnables(self) -> dict[str, Tensor]:
-        """What it learns, with the names and values of its equations, for logs and plots."""
+        """Return what it learns, by the names of its equations, for logs and plots."""
         return {name: parameter.detach() for name, parameter in self.named_parameters()}
 
     def forward(
         self, currents: Tensor, state: StateType | None = None, keep: Tensor | None = None
     ) -> tuple[Spikes, StateType]:
-        """:meth:`run`, from the initial state if none is given."""
+        """Run the neurons with :meth:`run`, from the initial state if none is given."""
         return self.run(currents, self.initial(currents[0]) if state is None else state, keep)
 
 

@@ -65,11 +65,11 @@ class COS(Neuron[State]):
         return State(self.everywhere(self.params.v0 * self.theta(sample), sample))
 
     def amplitude(self) -> Tensor:
-        """Theta."""
+        """Return theta."""
         return self.threshold
 
     def answers(self, timesteps: int) -> Tensor:
-        """After T steps only."""
+        """Return True at step T only."""
         return torch.arange(1, timesteps + 1) == timesteps
 
     @torch.no_grad()
@@ -92,7 +92,7 @@ class COS(Neuron[State]):
         return torch.where((potential >= theta) & hi.isfinite(), more, found)
 
     def charge(self, currents: Tensor) -> Tensor:
-        """The currents, and at the first step the shift."""
+        """Return the currents, with the shift added at the first step."""
         shift = self.shift(currents, self.initial(currents[0]).potential)
         return torch.cat([(currents[0] + shift)[None], currents[1:]])
 

@@ -64,7 +64,7 @@ def _compiled_as(kernel: str) -> Callable[[Function], Function]:
 
 @_compiled_as("exp_all")
 def exp(x: Tensor) -> Tensor:
-    """``exp(x)``, ``x`` clamped to ``[-60, 60]``.
+    """Return ``exp(x)``, ``x`` clamped to ``[-60, 60]``.
 
     Args:
         x: float32 or float64.
@@ -80,7 +80,7 @@ def exp(x: Tensor) -> Tensor:
 
 
 def log1p(x: Tensor) -> Tensor:
-    """``ln(1 + x)``.
+    """Return ``ln(1 + x)``.
 
     Args:
         x: float32 or float64, in ``[0, 1]``.
@@ -95,7 +95,7 @@ def log1p(x: Tensor) -> Tensor:
 
 @_compiled_as("softplus_all")
 def softplus(x: Tensor) -> Tensor:
-    """``ln(1 + exp(x))`` without overflow."""
+    """Return ``ln(1 + exp(x))`` without overflow."""
     return x.clamp(min=0) + log1p(exp(-x.abs()))
 
 

@@ -15,13 +15,13 @@ softplus = scalar(exact_math_scalar.softplus)
 
 @compiled
 def exp_all(x: Floats, out: Floats) -> None:
-    """Over ``[n]``."""
+    """Compute ``exp`` over ``[n]``."""
     for i in range(x.size):
         out[i] = exp(x[i])
 
 
 @compiled
 def softplus_all(x: Floats, out: Floats) -> None:
-    """Over ``[n]``."""
+    """Compute softplus over ``[n]``."""
     for i in range(x.size):
         out[i] = softplus(x[i])

@@ -19,7 +19,7 @@ _BIAS, _MANTISSA = np.int32(127), np.int32(23)
 
 
 def exp(x: np.float32) -> np.float32:
-    """``exp(x)``, ``x`` clamped to ``[-60, 60]``."""
+    """Return ``exp(x)``, ``x`` clamped to ``[-60, 60]``."""
     x = -_LARGEST if x < -_LARGEST else x
     x = _LARGEST if x > _LARGEST else x
     n = (x * _LOG2_E + _ROUNDING) - _ROUNDING
@@ -30,7 +30,7 @@ def exp(x: np.float32) -> np.float32:
 
 
 def log1p(x: np.float32) -> np.float32:
-    """``ln(1 + x)``, ``x`` in ``[0, 1]``."""
+    """Return ``ln(1 + x)``, ``x`` in ``[0, 1]``."""
     s = x / (x + _2)
     q = s * s
     half = (((((_A0 * q + _A1) * q + _A2) * q + _A3) * q + _A4) * q + _A5) * q * s + s
@@ -38,5 +38,5 @@ def log1p(x: np.float32) -> np.float32:
 
 
 def softplus(x: np.float32) -> np.float32:
-    """``ln(1 + exp(x))``."""
+    """Return ``ln(1 + exp(x))``."""
     return (_0 if x < _0 else x) + log1p(exp(-abs(x)))

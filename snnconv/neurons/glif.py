@@ -103,7 +103,7 @@ class GLIF(CausalNeuron[State]):
         self.conductance = nn.Parameter(g)
 
     def learnables(self) -> dict[str, Tensor]:
-        """What it learns, within its bounds."""
+        """Return what it learns, within its bounds."""
         return {name: torch.sigmoid(raw.detach()) for name, raw in self.named_parameters()}
 
     def initial(self, sample: Tensor) -> State:
@@ -112,23 +112,23 @@ class GLIF(CausalNeuron[State]):
         return State(zero, zero, 0)
 
     def membrane(self, state: State) -> None:
-        """None: a reset acts a step later, and the hard one does not balance charge."""
+        """Return None: a reset acts a step later, and the hard one does not balance charge."""
 
     def amplitude(self) -> Tensor:
-        """Theta."""
+        """Return theta."""
         return self.threshold
 
     def firing_threshold(self, current: Tensor, state: State) -> Tensor:
-        """``v_th*theta``."""
+        """Return ``v_th*theta``."""
         return self.level(current)
 
     def level(self, sample: Tensor) -> Tensor:
-        """``v_th*theta``, to broadcast over one step."""
+        """Return ``v_th*theta``, to broadcast over one step."""
         share = per_neuron(torch.sigmoid(self.v_th), sample.dim()).to(sample.dtype)
         return share * self.theta(sample)
 
     def gain(self, timesteps: int) -> float:
-        """A current counts at every step that it lasts, each time up to a slope of 1/v_th."""
+        """Return the bound: a current counts at each step it lasts, up to a slope of 1/v_th."""
         alpha, tau, v_th = (torch.sigmoid(x.detach()) for x in (self.alpha, self.tau, self.v_th))
         kept = float((1 - alpha * (1 - tau)).max())
         return sum(kept**t for t in range(timesteps)) / float(v_th.min())
@@ -136,7 +136,7 @@ class GLIF(CausalNeuron[State]):
     def step(
         self, current: Tensor, state: State, keep: Tensor | None
     ) -> tuple[Tensor, Tensor, State]:
-        """One step."""
+        """Compute one step."""
         theta, last = self.theta(current), state.spike
 
         def value(raw: Tensor) -> Tensor:

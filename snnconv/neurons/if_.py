@@ -44,7 +44,7 @@ class State(NamedTuple):
 def step(
     current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
 ) -> tuple[Number, Number, Numbers]:
-    """One neuron, one step."""
+    """Compute one step of one neuron."""
     (theta,), (v,) = constants, state
     potential = v + current
     count = keep if potential >= theta else ZERO
@@ -64,7 +64,7 @@ def gradient(
     slope: Slope,
     shape: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
-    """Gradient of that step."""
+    """Compute the gradient of that step."""
     (theta,), (v,), (later,) = constants, state, of_state
     of_fired = ((of_value - later) * theta + of_count) * keep
     found = later + of_fired * slope(v + current, theta, shape)
@@ -84,13 +84,13 @@ class IF(CausalNeuron[State]):
         return State(self.everywhere(self.params.v0 * self.theta(sample), sample))
 
     def amplitude(self) -> Tensor:
-        """Theta."""
+        """Return theta."""
         return self.threshold
 
     def step(
         self, current: Tensor, state: State, keep: Tensor | None
     ) -> tuple[Tensor, Tensor, State]:
-        """One step."""
+        """Compute one step."""
         theta = self.theta(current)
         potential = state.potential + current
         fired = self.spike(potential, theta)

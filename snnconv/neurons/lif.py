@@ -74,7 +74,7 @@ class State(NamedTuple):
 def step(
     current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
 ) -> tuple[Number, Number, Numbers]:
-    """One neuron, one step."""
+    """Compute one step of one neuron."""
     (theta,), (decay, gain, hard), (v,) = constants, schedule, state
     potential = decay * v + gain * current
     count = keep if potential >= theta else ZERO
@@ -95,7 +95,7 @@ def gradient(
     slope: Slope,
     shape: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
-    """Gradient of that step."""
+    """Compute the gradient of that step."""
     (theta,), (decay, gain, hard), (v,), (later,) = constants, schedule, state, of_state
     potential = decay * v + gain * current
     count = keep if potential >= theta else ZERO
@@ -120,11 +120,11 @@ class LIF(CausalNeuron[State]):
             self.w = nn.Parameter(torch.tensor([math.log(params.decay / (1 - params.decay))]))
 
     def decay(self) -> float | Tensor:
-        """The share of the potential that a step keeps; ``[1]`` if it is learned."""
+        """Return the share of the potential that a step keeps; ``[1]`` if it is learned."""
         return torch.sigmoid(self.w) if self.params.learned else self.params.decay
 
     def learnables(self) -> dict[str, Tensor]:
-        """The decay, if it is learned."""
+        """Return the decay, if it is learned."""
         decay = self.decay()
         return {"decay": decay.detach()} if isinstance(decay, Tensor) else {}
 
@@ -133,7 +133,7 @@ class LIF(CausalNeuron[State]):
         return State(self.everywhere(self.params.v0 * self.theta(sample), sample))
 
     def amplitude(self) -> Tensor:
-        """Theta."""
+        """Return theta."""
         return self.threshold
 
     @property
@@ -142,12 +142,12 @@ class LIF(CausalNeuron[State]):
         return 1 - self.decay() if self.params.input == "scaled" else 1.0
 
     def shares(self) -> tuple[float, float]:
-        """The decay and the factor of a current, as numbers."""
+        """Return the decay and the factor of a current, as numbers."""
         with torch.no_grad():
             return float(self.decay()), float(self.scale)
 
     def schedule(self, state: State, steps: int) -> Tensor:
-        """Decay, the scale of the current, and 1 for a hard reset; the same for each step."""
+        """Return decay, the current's scale, and 1 for a hard reset; the same for each step."""
         decay, scale, hard = self.decay(), self.scale, float(self.params.reset == "hard")
         if not isinstance(decay, Tensor):
             return torch.tensor([[decay, scale, hard]]).expand(steps, 3)
@@ -156,19 +156,19 @@ class LIF(CausalNeuron[State]):
         return torch.stack([decay, scaled, fixed], 1).expand(steps, 3)
 
     def membrane(self, state: State) -> Tensor | None:
-        """The potential; none with a hard reset, which does not balance charge."""
+        """Return the potential; None with a hard reset, which does not balance charge."""
         return state.potential if self.params.reset == "soft" else None
 
     def charge(self, currents: Tensor) -> Tensor:
-        """The current, scaled."""
+        """Return the scaled current."""
         return currents * self.scale
 
     def retention(self) -> Tensor:
-        """Decay."""
+        """Return the decay."""
         return torch.tensor([self.shares()[0]], dtype=torch.float64)
 
     def gain(self, timesteps: int) -> float:
-        """1 with a soft reset; with a hard one, a current counts at every step that it lasts."""
+        """Return 1 with a soft reset; with a hard one, a current counts at each step it lasts."""
         decay, scale = self.shares()
         if self.params.reset == "soft":
             return scale
@@ -177,7 +177,7 @@ class LIF(CausalNeuron[State]):
     def step(
         self, current: Tensor, state: State, keep: Tensor | None
     ) -> tuple[Tensor, Tensor, State]:
-        """One step."""
+        """Compute one step."""
         theta = self.theta(current)
         potential = self.decay() * state.potential + self.scale * current
         fired = self.spike(potential, theta)

@@ -64,7 +64,7 @@ class State(NamedTuple):
 def step(
     current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
 ) -> tuple[Number, Number, Numbers]:
-    """One neuron, one step."""
+    """Compute one step of one neuron."""
     (theta,), (mu_d, mu_s, lambda_s, lambda_d, _), (d, v) = constants, schedule, state
     dendrite = mu_d * d + mu_s * v + current
     before = lambda_s * v + lambda_d * dendrite
@@ -85,7 +85,7 @@ def gradient(
     slope: Slope,
     shape: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
-    """Gradient of that step."""
+    """Compute the gradient of that step."""
     (theta,), (mu_d, mu_s, lambda_s, lambda_d, through), (d, v) = constants, schedule, state
     of_dendrite, of_soma = of_state
     dendrite = mu_d * d + mu_s * v + current
@@ -121,12 +121,12 @@ class LMH(CausalNeuron[State]):
         self.lambda_d = nn.Parameter(torch.zeros(length))
 
     def scalars(self) -> Tensor:
-        """``mu_D, mu_S, lambda_S, lambda_D`` of each step: ``[1 or T, 4]``."""
+        """Return ``mu_D, mu_S, lambda_S, lambda_D`` of each step: ``[1 or T, 4]``."""
         raw = torch.stack([self.mu_d, self.mu_s, self.lambda_s, self.lambda_d], 1)
         return torch.sigmoid(raw) + raw.new_tensor([-0.5, -0.5, 0.5, 0.5])
 
     def learnables(self) -> dict[str, Tensor]:
-        """The scalars, within their bounds."""
+        """Return the scalars, within their bounds."""
         names = ("mu_D", "mu_S", "lambda_S", "lambda_D")
         return dict(zip(names, self.scalars().detach().unbind(1), strict=True))
 
@@ -136,36 +136,36 @@ class LMH(CausalNeuron[State]):
         return State(self.everywhere(sample.new_zeros(()), sample), soma, 0)
 
     def membrane(self, state: State) -> Tensor:
-        """The soma's potential."""
+        """Return the soma's potential."""
         return state.soma
 
     def retention(self) -> Tensor:
-        """Lambda_S ``[1 or T]``; the law holds if no current comes from the dendrite's past."""
+        """Return lambda_S ``[1 or T]``, for currents that do not come from the dendrite's past."""
         return self.scalars()[:, 2]
 
     def gain(self, timesteps: int) -> float:
-        """If the reset is detached, a current counts for each later step again."""
+        """Return the bound; if the reset is detached, a current counts at each later step."""
         return float(timesteps) if self.params.reset == "detached" else 1.0
 
     def acting(self, done: int, steps: int) -> Tensor:
-        """The scalars of each of the next steps ``[steps, 4]``."""
+        """Return the scalars of each of the next steps ``[steps, 4]``."""
         scalars = self.scalars()
         return of_steps(scalars, done, steps) if self.params.fixed else scalars.expand(steps, -1)
 
     def schedule(self, state: State, steps: int) -> Tensor:
-        """The scalars of each step, and 1 if gradients pass through the reset."""
+        """Return the scalars of each step, and 1 if gradients pass through the reset."""
         scalars = self.acting(state.steps, steps)
         through = scalars.new_full((steps, 1), self.params.reset == "through")
         return torch.cat([scalars, through], 1)
 
     def amplitude(self) -> Tensor:
-        """Theta."""
+        """Return theta."""
         return self.threshold
 
     def step(
         self, current: Tensor, state: State, keep: Tensor | None
     ) -> tuple[Tensor, Tensor, State]:
-        """One step."""
+        """Compute one step."""
         ((mu_d, mu_s, lambda_s, lambda_d),) = self.acting(state.steps, 1)
         theta = self.theta(current)
         dendrite = mu_d * state.dendrite + mu_s * state.soma + current

@@ -70,7 +70,7 @@ class Params(NeuronParams):
         return True
 
     def grid(self, timesteps: int) -> Grid:
-        """L levels a step, up to theta."""
+        """Return the grid of L levels a step, up to theta."""
         return Grid(self.levels * timesteps, self.v0)
 
 
@@ -84,7 +84,7 @@ class State(NamedTuple):
 def step(
     current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
 ) -> tuple[Number, Number, Numbers]:
-    """One neuron, one step."""
+    """Compute one step of one neuron."""
     (unit,), (retention, levels, _), (v,) = constants, schedule, state
     potential = retention * v + current
     count = np.floor(potential / unit)
@@ -104,7 +104,7 @@ def gradient(
     of_value: Number,
     of_state: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
-    """Gradient of that step."""
+    """Compute the gradient of that step."""
     (unit,), (retention, levels, through), (v,) = constants, schedule, state
     (later,) = of_state
     potential = retention * v + current
@@ -143,11 +143,11 @@ class LMHT(Neuron[State]):
         self.alpha = nn.Parameter(torch.full((timesteps if params.leaks == "step" else 1,), alpha))
 
     def unit(self, sample: Tensor) -> Tensor:
-        """``u = theta/L``, to broadcast over one step."""
+        """Return ``u = theta/L``, to broadcast over one step."""
         return self.theta(sample) / self.params.levels
 
     def amplitude(self) -> Tensor:
-        """Theta/L."""
+        """Return theta/L."""
         return self.threshold / self.params.levels
 
     def initial(self, sample: Tensor) -> State:
@@ -156,7 +156,7 @@ class LMHT(Neuron[State]):
         return State(start, sample.new_empty(0, *sample.shape))
 
     def matrix(self) -> Tensor:
-        """Omega ``[T, T]``."""
+        """Return Omega ``[T, T]``."""
         match self.params.omega:
             case "bounded":
                 return 2 * torch.sigmoid(self.omega) / len(self.omega)
@@ -165,11 +165,11 @@ class LMHT(Neuron[State]):
         return self.omega
 
     def retention(self) -> Tensor:
-        """Lambda ``[T]``."""
+        """Return lambda ``[T]``."""
         return (torch.sigmoid(self.alpha) + 0.5).expand(self.timesteps)
 
     def charge(self, currents: Tensor) -> Tensor:
-        """``J``: the currents of all steps, mixed by Omega."""
+        """Return ``J``: the currents of all steps, mixed by Omega."""
         return self.mix(currents, len(currents))
 
     def gain(self, timesteps: int) -> float:
@@ -177,7 +177,7 @@ class LMHT(Neuron[State]):
         return self.matrix().detach().sum(0).max().item()
 
     def learnables(self) -> dict[str, Tensor]:
-        """Omega (if it is causal, only its lower triangle), and lambda within its bounds."""
+        """Return Omega (its lower triangle if it is causal), and lambda within its bounds."""
         omega = self.matrix().detach()
         kept = torch.ones_like(omega, dtype=torch.bool)
         return {
@@ -186,18 +186,18 @@ class LMHT(Neuron[State]):
         }
 
     def averages(self) -> bool:
-        """With Omega = 1/T everywhere, the start of hybrid training."""
+        """Return whether Omega is 1/T everywhere, the start of hybrid training."""
         omega, T = self.matrix(), self.timesteps
         return not self.causal and bool((omega == omega.new_tensor(1 / T)).all())
 
     def answers(self, timesteps: int) -> Tensor:
-        """At steps t for which no row of Omega up to t has weight on a later step."""
+        """Return True at steps t for which no row of Omega up to t has weight on a later step."""
         later = self.matrix().detach().cpu() != 0
         steps = range(1, timesteps + 1)
         return torch.tensor([not later[:t, t:timesteps].any() for t in steps])
 
     def single_threshold(self) -> "LMHT":
-        """The neuron of one level that puts out in L steps what this one does in one.
+        """Return the neuron of one level that puts out in L steps what this one does in one.
 
         ``Omega'[i,j] = Omega[ceil(i/L), ceil(j/L)]/L``, so every step of a window of L gets the
         same current; lambda acts at a window's first step only. Counts are equal in each window if
@@ -214,36 +214,36 @@ class LMHT(Neuron[State]):
         return twin
 
     def constants(self, sample: Tensor) -> tuple[Tensor, ...]:
-        """``u``."""
+        """Return ``u``."""
         return (self.unit(sample),)
 
     def schedule(self, state: State, steps: int) -> Tensor:
-        """Lambda, the levels, and 1 if gradients pass through potential and reset, of each step."""
+        """Return each step's lambda, levels, and 1 if gradients pass potential and reset."""
         done, p = len(state.past), self.params
         retention = self.retention()[done : done + steps, None]
         fixed = retention.new_tensor([[p.levels, p.reset == "through"]])
         return torch.cat([retention, fixed.expand(len(retention), 2)], 1)
 
     def mixing(self, state: State, steps: int) -> Tensor:
-        """Omega of the next steps."""
+        """Return Omega of the next steps."""
         return self.rows(len(state.past), steps)
 
     def continued(
         self, state: State, changed: Mapping[str, Tensor], steps: int, seen: Tensor | None
     ) -> State:
-        """The state, with the currents that the next call needs."""
+        """Return the state, with the currents that the next call needs."""
         past = state.past if seen is None else self.past(seen, state)
         return State(changed["potential"], past)
 
     def rows(self, done: int, steps: int) -> Tensor:
-        """Omega of the next steps, ``[steps, done + steps]``."""
+        """Return Omega of the next steps, ``[steps, done + steps]``."""
         T = self.timesteps
         if done + steps > T or (steps < T and not self.causal):
             raise ValueError(f"an LM-HT neuron for {T} steps was given {steps} after {done}")
         return self.matrix()[done : done + steps, : done + steps]
 
     def seen(self, currents: Tensor, state: State) -> Tensor:
-        """What is mixed: these steps' currents, and those before them ``[s, B, *N]``."""
+        """Return what is mixed: these steps' currents, and those before them ``[s, B, *N]``."""
         return torch.cat([state.past, currents]) if len(state.past) else currents
 
     def past(self, seen: Tensor, state: State) -> Tensor:
@@ -251,7 +251,7 @@ class LMHT(Neuron[State]):
         return seen if self.causal else state.past
 
     def mix(self, seen: Tensor, steps: int) -> Tensor:
-        """``J`` of the last ``steps`` steps ``[steps, B, *N]``.
+        """Return ``J`` of the last ``steps`` steps ``[steps, B, *N]``.
 
         A sum of products, not a matrix product, whose rounding depends on the batch.
         """
@@ -313,7 +313,7 @@ class _LevelSpikes(torch.autograd.Function):
 
 
 def level_spikes(potential: Tensor, unit: Tensor, levels: int) -> Tensor:
-    """``clip(floor(v/u), 0, L)`` in the potential's type, with a rectangle for a derivative."""
+    """Compute ``clip(floor(v/u), 0, L)`` in the potential's type; its derivative is a rectangle."""
     count: Tensor = _LevelSpikes.apply(potential, unit, levels)
     return count
 

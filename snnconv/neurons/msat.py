@@ -90,7 +90,7 @@ class Params(NeuronParams):
         return {"v_t": (-5.0, 5.0)} if self.v_t == "auto" and self.dtt else {}
 
     def fit(self, timesteps: int) -> Grid:
-        """The grid of spikes that carry the threshold at a constant potential."""
+        """Return the grid of spikes that carry the threshold at a constant potential."""
         if not (self.dtt or self.det):
             return self.grid(timesteps)
         drive = self.tau_rd * self.det
@@ -120,7 +120,7 @@ _SLACK, _LESS = Number(1e-4), Number(1 - 1e-4)
 def _fires_at(
     current: Number, theta: Number, schedule: Numbers, state: Numbers
 ) -> tuple[Number, Number]:
-    """The potential before firing, and the threshold."""
+    """Return the potential before firing, and the threshold."""
     adapts, sees_input, _, a_i, a, slope, level, c, tau = schedule
     last, v, mean = state
     potential = v + current
@@ -137,7 +137,7 @@ def _fires_at(
 def step(
     current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
 ) -> tuple[Number, Number, Numbers]:
-    """One neuron, one step."""
+    """Compute one step of one neuron."""
     potential, threshold = _fires_at(current, constants[0], schedule, state)
     count = keep if potential >= threshold else ZERO
     value = count * threshold
@@ -176,7 +176,7 @@ def silent(current: Number, constants: Numbers, schedule: Numbers, state: Number
 def settled(
     value: Number, current: Number, constants: Numbers, schedule: Numbers, state: Numbers
 ) -> Numbers:
-    """The state after a step that gave this value."""
+    """Return the state after a step that gave this value."""
     _, v, mean = state
     potential = v + current
     after = potential - value
@@ -195,7 +195,7 @@ def gradient(
     slope: Slope,
     shape: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
-    """Gradient of that step."""
+    """Compute the gradient of that step."""
     of_before, later, _ = of_state
     potential, threshold = _fires_at(current, constants[0], schedule, state)
     of_fired = ((of_value - later) * threshold + of_count) * keep
@@ -219,7 +219,7 @@ class MSAT(CausalNeuron[State]):
             self.v_t = nn.Parameter(torch.tensor([params.offset]), requires_grad=False)
 
     def offset(self) -> float | Tensor:
-        """``tau_mp*V_T``: a number, or of this layer ``[1]``."""
+        """Return ``tau_mp*V_T``: a number, or of this layer ``[1]``."""
         p = self.params
         return p.tau_mp * (self.v_t.detach() if p.by_layer else p.offset)
 
@@ -229,12 +229,12 @@ class MSAT(CausalNeuron[State]):
         return State(start, start, self.everywhere(sample.new_zeros(()), sample), 0)
 
     def firing_threshold(self, current: Tensor, state: State) -> Tensor:
-        """The step's own."""
+        """Return the step's own threshold."""
         theta = self.theta(current)
         return self.adapted(current, state.after + current, state, theta).expand_as(current)
 
     def membrane(self, state: State) -> Tensor:
-        """The potential after firing."""
+        """Return the potential after firing."""
         return state.after
 
     def schedule(self, state: State, steps: int) -> Tensor:
@@ -255,7 +255,7 @@ class MSAT(CausalNeuron[State]):
     def step(
         self, current: Tensor, state: State, keep: Tensor | None
     ) -> tuple[Tensor, Tensor, State]:
-        """One step."""
+        """Compute one step."""
         theta = self.theta(current)
         before = state.after + current
         threshold = self.adapted(current, before, state, theta)
@@ -266,7 +266,7 @@ class MSAT(CausalNeuron[State]):
         return fired, value, self.followed(before, before - value, state)
 
     def followed(self, before: Tensor, after: Tensor, state: State) -> State:
-        """The state after a step, by the potential before and after firing."""
+        """Return the state after a step, by the potential before and after firing."""
         mean = state.mean
         if self.params.dtt:
             mean = mean + (after.detach() - mean) * (1 / (state.steps + 1))
@@ -274,7 +274,7 @@ class MSAT(CausalNeuron[State]):
 
     @torch.no_grad()
     def adapted(self, current: Tensor, before: Tensor, state: State, theta: Tensor) -> Tensor:
-        """This step's threshold, in membrane units, broadcastable to ``[B, *N]``."""
+        """Return this step's threshold, in membrane units, broadcastable to ``[B, *N]``."""
         p = self.params
         if state.steps == 0 or not (p.dtt or p.det):
             return theta

@@ -18,7 +18,7 @@ _SHARE_IN_KERNEL = Number(_SHARE)
 
 
 def power(count: Number) -> Number:
-    """The largest power of two up to a count; 0 below 1."""
+    """Return the largest power of two up to a count; 0 below 1."""
     found, level = ONE if count >= ONE else ZERO, ONE
     for _ in range(1, FINEST):
         level = level + level
@@ -27,7 +27,7 @@ def power(count: Number) -> Number:
 
 
 def nearest(size: Number, most: Number) -> Number:
-    """The largest power of two up to ``most`` of which a size has three quarters; 1 at least."""
+    """Return the largest power of two up to ``most`` of which a size has 3/4; 1 at least."""
     found, level = ONE, ONE
     for _ in range(1, FINEST):
         level = level + level
@@ -36,7 +36,7 @@ def nearest(size: Number, most: Number) -> Number:
 
 
 def nearest_powers(sizes: Tensor, most: int) -> Tensor:
-    """The largest powers of two up to ``most`` of which sizes have three quarters; 1 at least."""
+    """Return the largest powers of two up to ``most`` of which sizes have 3/4; 1 at least."""
     found, level = torch.ones_like(sizes), 2
     while level <= most:
         found = torch.where(sizes >= _SHARE * level, level, found)
@@ -45,7 +45,7 @@ def nearest_powers(sizes: Tensor, most: int) -> Tensor:
 
 
 def powers(counts: Tensor) -> Tensor:
-    """Counts, rounded towards 0 to a power of two of their sign."""
+    """Round counts towards 0 to a power of two of their sign."""
     _, exponent = torch.frexp(counts)
     sizes = torch.ldexp(torch.ones_like(counts), exponent - 1)
     return torch.where(counts == 0, counts, sizes * counts.sign())

@@ -104,11 +104,11 @@ class Params(NeuronParams):
         return self.spikes * self.parts
 
     def grid(self, timesteps: int) -> Grid:
-        """Multiples of u/T, up to g*theta."""
+        """Return multiples of u/T, up to g*theta."""
         return Grid(timesteps * self.most, self.v0, float(self.spikes))
 
     def fit(self, timesteps: int) -> Grid:
-        """Clipped at theta, as if it had one spike a step.
+        """Return the grid clipped at theta, as if it had one spike a step.
 
         More spikes in a step serve to correct late charge. A finer grid has a smaller error and
         more spikes; the scale of the thresholds decides how fine it is. Parts of theta serve
@@ -137,7 +137,7 @@ class State(NamedTuple):
 
 
 def _counted(potential: Number, constants: Numbers, schedule: Numbers) -> tuple[Number, Number]:
-    """How many units fit, up to g of either sign, and the gradient by the potential."""
+    """Return how many units fit, up to g of either sign, and the gradient by the potential."""
     unit, g, negative = constants[0], schedule[1], schedule[3]
     count = np.floor(potential / unit)
     if count > g:
@@ -155,7 +155,7 @@ def _bounded(
     constants: Numbers,
     schedule: Numbers,
 ) -> tuple[Number, Number, Number]:
-    """A count within the bounds of memory and ceiling, and its gradients."""
+    """Return a count within the bounds of memory and ceiling, and its gradients."""
     (unit, ceiling), t, h, negative = constants, schedule[0], schedule[2], schedule[3]
     of_total = ZERO
     if negative > ZERO:
@@ -175,7 +175,7 @@ def _bounded(
 def _spikes(
     current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
 ) -> tuple[Number, Number, Number]:
-    """The count of a step, and its gradient by the potential, times the unit, and by the total."""
+    """Return a step's count, its gradient by the potential, times the unit, and by the total."""
     potential, total = state[0] + current, state[1]
     count, of_potential = _counted(potential, constants, schedule)
     found = _bounded(count, of_potential, potential, total, constants, schedule)
@@ -185,7 +185,7 @@ def _spikes(
 def _spikes_of_levels(
     current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
 ) -> tuple[Number, Number, Number]:
-    """The same of a neuron that may have levels."""
+    """Return the same for a neuron that may have levels."""
     potential, total = state[0] + current, state[1]
     g, fine, v0 = schedule[1], schedule[4], schedule[5]
     count, of_potential = _counted(potential, constants, schedule)
@@ -216,7 +216,7 @@ def _through(
     of_value: Number,
     of_state: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
-    """The gradients of a step, by those of its count."""
+    """Return the gradients of a step, by those of its count."""
     later, later_total = of_state
     of_spike = of_count + later_total + (of_value - later) * unit
     found = later + of_spike * of_potential / unit
@@ -226,7 +226,7 @@ def _through(
 def step(
     current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
 ) -> tuple[Number, Number, Numbers]:
-    """One neuron, one step."""
+    """Compute one step of one neuron."""
     count, _, _ = _spikes(current, keep, constants, schedule, state)
     return _after(count, current, constants, state)
 
@@ -241,7 +241,7 @@ def gradient(
     of_value: Number,
     of_state: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
-    """Gradient of that step."""
+    """Compute the gradient of that step."""
     _, of_potential, of_total = _spikes(current, keep, constants, schedule, state)
     return _through(of_potential, of_total, constants[0], of_count, of_value, of_state)
 
@@ -249,7 +249,7 @@ def gradient(
 def step_of_levels(
     current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
 ) -> tuple[Number, Number, Numbers]:
-    """One neuron that may have levels, one step."""
+    """Compute one step of one neuron that may have levels."""
     count, _, _ = _spikes_of_levels(current, keep, constants, schedule, state)
     return _after(count, current, constants, state)
 
@@ -264,7 +264,7 @@ def gradient_of_levels(
     of_value: Number,
     of_state: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
-    """Gradient of that step."""
+    """Compute the gradient of that step."""
     _, of_potential, of_total = _spikes_of_levels(current, keep, constants, schedule, state)
     return _through(of_potential, of_total, constants[0], of_count, of_value, of_state)
 
@@ -297,15 +297,15 @@ class Signed(CausalNeuron[State]):
         return State(start, self.everywhere(sample.new_zeros(()), sample), 0)
 
     def unit(self, sample: Tensor) -> Tensor:
-        """``u = theta/2^(L - 1)``, to broadcast over one step."""
+        """Return ``u = theta/2^(L - 1)``, to broadcast over one step."""
         return self.theta(sample) / self.params.parts
 
     def amplitude(self) -> Tensor:
-        """The unit."""
+        """Return the unit."""
         return self.threshold / self.params.parts
 
     def left(self, state: State) -> Tensor | None:
-        """How many spikes a step may add under a ceiling, ``[B, *N]``; none without a ceiling."""
+        """Return how many spikes a step may add under a ceiling, ``[B, *N]``; None without one."""
         if self.ceiling is None:
             return None
         share = per_neuron(self.ceiling, state.total.dim()) / self.unit(state.total)
@@ -313,14 +313,14 @@ class Signed(CausalNeuron[State]):
         return _floor(most - state.total)
 
     def constants(self, sample: Tensor) -> tuple[Tensor, Tensor]:
-        """The unit, and the ceiling in units of it; 0 for none."""
+        """Return the unit, and the ceiling in units of it; 0 for none."""
         unit = self.unit(sample)
         if self.ceiling is None:
             return unit, unit.new_zeros(())  # one number, not one of each neuron
         return unit, per_neuron(self.ceiling, sample.dim()) / unit
 
     def schedule(self, state: State, steps: int) -> Tensor:
-        """The number of each step, g, h, the signs, 1 if levels differ, and v0.
+        """Return each step's number, g, h, the signs, 1 if levels differ, and v0.
 
         The signs are 1 if spikes may be negative, 2 if their sum may be, too.
         """
@@ -334,7 +334,7 @@ class Signed(CausalNeuron[State]):
     def step(
         self, current: Tensor, state: State, keep: Tensor | None
     ) -> tuple[Tensor, Tensor, State]:
-        """One step."""
+        """Compute one step."""
         unit, g = self.unit(current), self.params.most
         potential = state.potential + current
         count = _Floor.apply(potential, unit)

@@ -56,7 +56,7 @@ class State(NamedTuple):
 def step(
     current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
 ) -> tuple[Number, Number, Numbers]:
-    """One neuron, one step."""
+    """Compute one step of one neuron."""
     (theta,), (v, mask) = constants, state
     potential = v + current
     count = keep * mask if potential >= theta else ZERO
@@ -76,7 +76,7 @@ def gradient(
     slope: Slope,
     shape: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
-    """Gradient of that step; the mask takes none."""
+    """Compute the gradient of that step; the mask takes none."""
     (theta,), (v, mask), (later, later_mask) = constants, state, of_state
     of_fired = ((of_value - later) * theta + of_count) * (keep * mask)
     found = later + of_fired * slope(v + current, theta, shape)
@@ -101,19 +101,19 @@ class SRP(CausalNeuron[State]):
         return State(start, self.everywhere(sample.new_ones(()), sample))
 
     def begun(self, state: State) -> State:
-        """All neurons at v0, and silenced if little of their charge is left."""
+        """Return all neurons at v0, silenced if little of their charge is left."""
         active = state.potential > RESIDUAL * self.theta(state.potential)
         start = self.initial(state.potential).potential
         return State(start, active.to(state.mask.dtype))
 
     def amplitude(self) -> Tensor:
-        """Theta."""
+        """Return theta."""
         return self.threshold
 
     def step(
         self, current: Tensor, state: State, keep: Tensor | None
     ) -> tuple[Tensor, Tensor, State]:
-        """One step."""
+        """Compute one step."""
         theta = self.theta(current)
         potential = state.potential + current
         fired = self.spike(potential, theta) * (state.mask if keep is None else keep * state.mask)

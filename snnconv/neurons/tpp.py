@@ -43,7 +43,7 @@ class Params(NeuronParams):
     """Parameters of the TPP neuron: it has none of its own."""
 
     def grid(self, timesteps: int) -> Grid:
-        """Multiples of theta/T, as if rounding were to the nearest."""
+        """Return multiples of theta/T, as if rounding were to the nearest."""
         return Grid(timesteps, 0.5)
 
 
@@ -56,7 +56,7 @@ class State(NamedTuple):
 def step(
     current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
 ) -> tuple[Number, Number, Numbers]:
-    """One neuron, one step."""
+    """Compute one step of one neuron."""
     (theta,), (left,), (v,) = constants, schedule, state
     potential = v + current
     chance = potential / (left * theta)
@@ -76,7 +76,7 @@ def gradient(
     of_value: Number,
     of_state: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
-    """Gradient of that step."""
+    """Compute the gradient of that step."""
     (theta,), (left,), (v,), (later,) = constants, schedule, state, of_state
     chance = (v + current) / (left * theta)
     uncertain = chance > ZERO and chance < ONE and keep > ZERO
@@ -95,33 +95,33 @@ class TPP(Neuron[State]):
     draws = True
 
     def initial(self, sample: Tensor) -> State:
-        """No charge."""
+        """Return the state without charge."""
         return State(self.everywhere(sample.new_zeros(()), sample))
 
     def amplitude(self) -> Tensor:
-        """Theta."""
+        """Return theta."""
         return self.threshold
 
     def averages(self) -> bool:
-        """It depends only on the sum of its currents."""
+        """Return True: the neuron depends only on the sum of its currents."""
         return True
 
     def answers(self, timesteps: int) -> Tensor:
-        """After T steps only."""
+        """Return True at step T only."""
         return torch.arange(1, timesteps + 1) == timesteps
 
     def mixing(self, state: State, steps: int) -> Tensor:
-        """All currents at the first step, none later: ``[T, T]``."""
+        """Return ``[T, T]``, which puts all currents into the first step, and none later."""
         omega = torch.zeros(steps, steps)
         omega[0] = 1
         return omega
 
     def schedule(self, state: State, steps: int) -> Tensor:
-        """The steps that are left, this one included."""
+        """Return the steps that are left, this one included."""
         return torch.arange(steps, 0, -1).float()[:, None]
 
     def charge(self, currents: Tensor) -> Tensor:
-        """The sum of all currents at the first step, in the order of time; nothing later."""
+        """Return the sum of all currents at the first step, in the order of time; 0 later."""
         total = torch.zeros_like(currents[0])
         for current in currents:
             total = total + current

@@ -253,7 +253,7 @@ class Stream:
         return (self.total / self.steps).to(self.network.dtype)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next step depends on: tensors and numbers, for ``torch.save``."""
+        """Return everything the next step depends on: tensors and numbers, for ``torch.save``."""
         return {"steps": self.steps, "total": self.total, "state": pytree.tree_leaves(self.state)}
 
     @torch.no_grad()
@@ -280,5 +280,5 @@ class Stream:
 
 
 def _form(leaf: Any) -> Any:
-    """What a part of a state has in common with that of another step."""
+    """Return what a part of a state has in common with that of another step."""
     return leaf.shape if isinstance(leaf, Tensor) else type(leaf)

@@ -108,13 +108,13 @@ class SpikingNetwork(nn.Module):
         self._layouts = plan.Layouts()
 
     def paths(self, learns: bool = False) -> dict[str, plan.Path]:
-        """How each layer with weights is computed in inference, or in training."""
+        """Return how each layer with weights is computed in inference, or in training."""
         with torch.set_grad_enabled(learns):
             _, once = self._means()
             return plan.paths(self.network, self.analysis, self.input_rates, self._way(), once)
 
     def _way(self) -> Engine:
-        """The engine to use. In training, ``auto`` is dense if the rates were never measured."""
+        """Return the engine to use. In training, ``auto`` is dense if rates were never measured."""
         guessed = torch.is_grad_enabled() and not self._calibrated
         return "dense" if guessed and self.engine == "auto" else self.engine
 
@@ -154,7 +154,7 @@ class SpikingNetwork(nn.Module):
         return any(neuron.draws for neuron in self.neurons.values())
 
     def answers(self, timesteps: int) -> tuple[int, ...]:
-        """The steps, from 1, after which the class can be read; T is always one of them.
+        """Return the steps, from 1, after which the class can be read; T is always one of them.
 
         At the other steps some neuron's output depends on currents of later steps.
         """
@@ -164,7 +164,7 @@ class SpikingNetwork(nn.Module):
         return tuple(int(t) + 1 for t in final.nonzero().flatten())
 
     def latency(self, timesteps: int) -> int:
-        """The steps until the answer after T steps.
+        """Return the steps until the answer after T steps.
 
         These are the :attr:`lead`, T, and the steps that layers wait for each other. If a layer's
         output at one step depends on currents of later steps, the layer starts when it has them,
@@ -239,7 +239,7 @@ class SpikingNetwork(nn.Module):
         observe: Observer | None,
         needs: ObserverNeeds,
     ) -> State:
-        """The state before the T steps, after the steps of the lead."""
+        """Return the state before the T steps, after the steps of the lead."""
         state, lead = State(), self.lead
 
         def early(name: str, done: int, output: LayerOutput) -> None:
@@ -253,7 +253,7 @@ class SpikingNetwork(nn.Module):
         return State(nodes={n: neurons[n].begun(state.nodes[n]) for n in neurons if lead})
 
     def _between(self, node: Node, inputs: list[Value], chunk: Chunk) -> Value:
-        """The value of a node that is not a site."""
+        """Return the value of a node that is not a site."""
         chunk.levels.passed(node)
         if any(isinstance(value, Deferred) for value in inputs):
             return add_deferred(inputs)
@@ -282,7 +282,7 @@ class SpikingNetwork(nn.Module):
         return found
 
     def _function(self, node: Node, inputs: list[Tensor], chunk: Chunk) -> Tensor:
-        """The increase of ``t`` times a function's value at each step."""
+        """Return the increase of ``t`` times a function's value at each step."""
         done, before, compute = chunk.state.steps, chunk.before(node), partial(self._merged, node)
         seen = None
         if node.name in chunk.needs.functions:
@@ -306,7 +306,7 @@ class SpikingNetwork(nn.Module):
     def _chunk(
         self, timesteps: int, state: State, observe: Observer | None, needs: ObserverNeeds
     ) -> Chunk:
-        """How each node is computed in one call."""
+        """Return how each node is computed in one call."""
         mean_sites, once = self._means()
         needs = NOTHING if observe is None else needs
         deferred, by_events = self._by_events(once)
@@ -339,7 +339,7 @@ class SpikingNetwork(nn.Module):
         )
 
     def _means(self) -> tuple[frozenset[str], frozenset[str]]:
-        """The sites that give their mean over time, and the nodes that are computed once.
+        """Return the sites that give their mean over time, and the nodes that are computed once.
 
         In training no site gives a mean, because Omega's gradients need the currents of every step.
         """
@@ -352,7 +352,7 @@ class SpikingNetwork(nn.Module):
         return mean_sites, self.analysis.time_invariant(mean_sites)
 
     def _by_events(self, once: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
-        """The nodes that wait until neurons need them, and the convolutions by events among them.
+        """Return the nodes that wait until neurons need them, and which are convolutions by events.
 
         In training there are none.
         """
@@ -365,7 +365,7 @@ class SpikingNetwork(nn.Module):
     def _keep(
         self, name: str, currents: Tensor | Deferred, samples: Tensor, state: State
     ) -> Tensor | None:
-        """The mask of where a site's neurons may spike, ``[T, B, *N]``; None for everywhere."""
+        """Return the mask of where a site's neurons may spike, ``[T, B, *N]``; None: everywhere."""
         like = currents.like() if isinstance(currents, Deferred) else currents
         where, keep = (self.seed, name, samples, state.steps, like), None
         if self.confidence is not None and name in self.confidence.keep:
@@ -386,7 +386,7 @@ class SpikingNetwork(nn.Module):
 def _currents(
     value: Value, neuron: Neuron[Any], timesteps: int, correction: Added, done: int
 ) -> Tensor | Deferred:
-    """The currents of a site's neurons at every step: the value before it, and its correction."""
+    """Return the currents of a site's neurons at every step: values before it, and corrections."""
     if isinstance(value, Deferred):
         return correction.to_currents(value, done, timesteps)
     currents = unpacked(value)

@@ -31,7 +31,7 @@ Share = Callable[[list[Tensor]], Tensor]
 
 
 def share_of(network: Network, node: Node) -> Share:
-    """The function that gives the share of a node's work to do again, from masks of changes."""
+    """Return a function from masks of changes to the share of a node's work to recompute."""
     op = OPS[node.op]
     attrs = op.typed(node.attrs)
     roles = {role: network.tensor(name) for role, name in node.tensors.items()}
@@ -68,12 +68,12 @@ class ChangedMeans:
         self._before = [x.clone() for x in means]
 
     def shares(self) -> Tensor:
-        """The shares of all steps, ``[T, B]`` float64."""
+        """Return the shares of all steps, ``[T, B]`` float64."""
         return torch.stack(self._shares)
 
 
 def of_increases(share: Share, inputs: Sequence[Tensor], done: int) -> Tensor:
-    """Shares ``[T, B]`` of an operation that adds up its inputs.
+    """Return shares ``[T, B]`` of an operation that adds up its inputs.
 
     Args:
         share: gives the share for masks of changed inputs.

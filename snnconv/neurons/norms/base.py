@@ -53,7 +53,7 @@ class Norm(ABC):  # noqa: B024 - each method has a meaning by default
         thresholds: Mapping[str, Tensor],
         timesteps: int,
     ) -> tuple[Graph, dict[str, Tensor]]:
-        """The network with this norm in it; by default the network itself.
+        """Return the network with this norm in it; by default the network itself.
 
         Args:
             graph: the network, with BatchNorm.
@@ -64,7 +64,7 @@ class Norm(ABC):  # noqa: B024 - each method has a meaning by default
         return graph, dict(tensors)
 
     def of_potentials(self, channels: int) -> PotentialNorm | None:
-        """What normalises the potentials of a layer of neurons; none by default.
+        """Return what normalises the potentials of a layer of neurons; None by default.
 
         Args:
             channels: C of the layer.
@@ -105,6 +105,6 @@ NORMS: Registry[type[Norm]] = replace(REGISTRIES["norms"], fault=_fault)
 
 
 def make_norm(info: NormInfo) -> Norm:
-    """The norm that a checkpoint names."""
+    """Return the norm that a checkpoint names."""
     kind = NORMS.recall(info.name)
     return kind(parameters(kind.params_type, info.params, f"norm '{info.name}'"))

@@ -43,7 +43,7 @@ class PotentialNorm(nn.Module):
         self.register_buffer("var", torch.ones(channels))
 
     def forward(self, potential: Tensor) -> Tensor:
-        """The normalised potentials of one step.
+        """Return the normalised potentials of one step.
 
         In training by the statistics of the step's batch, if a channel has more than one value.
         """
@@ -58,7 +58,7 @@ class PotentialNorm(nn.Module):
         )
 
     def threshold(self) -> Tensor:
-        """The potential at which each channel fires, and the side: 1 from it on, -1 up to it.
+        """Return the potential at which each channel fires, and the side: 1 from it on, else -1.
 
         Returns:
             ``[2, C]``. A channel with a weight of 0 fires always or never.
@@ -70,11 +70,11 @@ class PotentialNorm(nn.Module):
         return torch.stack([at, torch.where(gain < 0, -1.0, 1.0)]).to(self.weight.dtype)
 
     def folded(self) -> "FoldedNorm":
-        """The same as thresholds, which learn no more."""
+        """Return the same as thresholds, which learn no more."""
         return FoldedNorm(self.threshold())
 
     def spike(self, potential: Tensor, surrogate: Surrogate) -> Tensor:
-        """1 where a neuron fires, else 0, in the potential's type.
+        """Return 1 where a neuron fires, else 0, in the potential's type.
 
         Args:
             potential: of one step.
@@ -101,11 +101,11 @@ class FoldedNorm(nn.Module):
         self.register_buffer("limits", limits)
 
     def threshold(self) -> Tensor:
-        """The potential at which each channel fires, and the side, ``[2, C]``."""
+        """Return the potential at which each channel fires, and the side, ``[2, C]``."""
         return self.limits
 
     def spike(self, potential: Tensor, surrogate: nn.Module) -> Tensor:
-        """1 where a neuron fires, else 0, in the potential's type.
+        """Return 1 where a neuron fires, else 0, in the potential's type.
 
         Args:
             potential: of one step.

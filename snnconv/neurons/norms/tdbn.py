@@ -64,7 +64,7 @@ class TdBN(Norm):
 
 
 def _reached(graph: Graph, norm: Node) -> tuple[str, int] | None:
-    """The first site that is reached without a weight, and the branches that are added before it.
+    """Return the first site reached without a weight, and the branches added before it.
 
     There is none if all that reads a BatchNorm is weights, or the output.
     """

@@ -55,7 +55,7 @@ class Asgl(Surrogate):
         self.alpha = nn.Parameter(torch.tensor([-math.log(value)]), requires_grad=params.learned)
 
     def derivative(self, distance: Tensor) -> Tensor:
-        """``1/w`` inside of the ramp, else 0; ``y*(1 - y)/w`` of a sigmoid ``y``."""
+        """Return ``1/w`` inside of the ramp, else 0; for a sigmoid ``y``, ``y*(1 - y)/w``."""
         steepness = self.alpha.detach().exp().to(distance.dtype)
         if self.params.curve == "sigmoid":
             y = torch.sigmoid(distance * steepness)

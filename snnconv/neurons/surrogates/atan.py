@@ -30,7 +30,7 @@ class Params(SurrogateParams):
 
 
 def derivative_at(distance: Number, numbers: Numbers) -> Number:
-    """``f(u)``."""
+    """Return ``f(u)``."""
     height, scale = numbers
     x = distance * scale
     return height / (ONE + x * x)
@@ -44,7 +44,7 @@ class Atan(Surrogate):
     derivative_at = staticmethod(derivative_at)
 
     def numbers(self) -> tuple[float, ...]:
-        """``alpha/2`` and ``pi/2*alpha``."""
+        """Return ``alpha/2`` and ``pi/2*alpha``."""
         return self.value / 2, math.pi / 2 * self.value
 
     def derivative(self, distance: Tensor) -> Tensor:

@@ -93,20 +93,20 @@ class Surrogate(nn.Module, ABC):
 
     @abstractmethod
     def derivative(self, distance: Tensor) -> Tensor:
-        """``f(u)``: at least 0, of any shape."""
+        """Return ``f(u)``, which is at least 0, for any shape."""
 
     def numbers(self) -> tuple[float, ...]:
-        """What ``derivative_at`` has to know of the layer."""
+        """Return what ``derivative_at`` has to know of the layer."""
         return (self.value,)
 
     def slope(self, potential: Tensor, threshold: Tensor) -> Tensor:
-        """What stands for the derivative of a spike by the potential."""
+        """Return what stands for the derivative of a spike by the potential."""
         found = self.derivative((potential - threshold) / threshold)
         # an adaptive threshold may underflow to 0: the slope is 0 there, not 0/0
         return torch.where(threshold > 0, found / threshold, 0)
 
     def forward(self, potential: Tensor, threshold: Tensor) -> Tensor:
-        """1 where the potential has reached the threshold, else 0, in the potential's type.
+        """Return 1 where the potential has reached the threshold, else 0, in the potential's type.
 
         The threshold takes no gradient: an adaptive one is a detached function of the state.
         """
@@ -132,7 +132,7 @@ SURROGATES: Registry[type[Surrogate]] = replace(REGISTRIES["surrogates"], fault=
 
 
 def make_surrogate(info: SurrogateInfo, layer: str = "") -> Surrogate:
-    """The surrogate of a layer, from what a checkpoint says of it."""
+    """Return the surrogate of a layer, from what a checkpoint says of it."""
     kind = SURROGATES.recall(info.name)
     params = parameters(kind.params_type, info.params, f"surrogate '{info.name}'")
     return kind(params.layers.get(layer, getattr(params, kind.shape)), params)

@@ -46,7 +46,7 @@ class Params(SurrogateParams):
 
 
 def derivative_at(distance: Number, numbers: Numbers) -> Number:
-    """``f(u)``: with ``e = exp(-b*|u|)``, ``1 - tanh(b*u/2)^2`` is ``4e/(1 + e)^2``."""
+    """Return ``f(u)``: with ``e = exp(-b*|u|)``, ``1 - tanh(b*u/2)^2`` is ``4e/(1 + e)^2``."""
     temperature, height = numbers
     apart = abs(distance)
     e = exp_of(-(apart * temperature))
@@ -81,7 +81,7 @@ class Dspike(Surrogate):
             self.temperature.data.fill_(value)
 
     def numbers(self) -> tuple[float, ...]:
-        """``b`` and ``b/tanh(b/2)``."""
+        """Return ``b`` and ``b/tanh(b/2)``."""
         return self.value, self.value / math.tanh(self.value / 2)
 
     def derivative(self, distance: Tensor) -> Tensor:

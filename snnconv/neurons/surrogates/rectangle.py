@@ -29,7 +29,7 @@ class Params(SurrogateParams):
 
 
 def derivative_at(distance: Number, numbers: Numbers) -> Number:
-    """``f(u)``."""
+    """Return ``f(u)``."""
     width, height = numbers
     return height if abs(distance) < width else ZERO
 
@@ -42,7 +42,7 @@ class Rectangle(Surrogate):
     derivative_at = staticmethod(derivative_at)
 
     def numbers(self) -> tuple[float, ...]:
-        """``a`` and ``1/(2a)``."""
+        """Return ``a`` and ``1/(2a)``."""
         return self.value, 0.5 / self.value
 
     def derivative(self, distance: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ class Params(SurrogateParams):
 
 
 def derivative_at(distance: Number, numbers: Numbers) -> Number:
-    """``f(u)``: with ``e = exp(-alpha*|u|)``, since it is symmetric."""
+    """Return ``f(u)``, with ``e = exp(-alpha*|u|)`` because f is symmetric."""
     (alpha,) = numbers
     e = exp_of(-(abs(distance) * alpha))
     return alpha * e / ((ONE + e) * (ONE + e))

@@ -30,7 +30,7 @@ class Params(SurrogateParams):
 
 
 def derivative_at(distance: Number, numbers: Numbers) -> Number:
-    """``f(u)``."""
+    """Return ``f(u)``."""
     width, scale = numbers
     apart = abs(distance)
     return (width - apart) * scale if apart < width else ZERO
@@ -44,7 +44,7 @@ class Triangle(Surrogate):
     derivative_at = staticmethod(derivative_at)
 
     def numbers(self) -> tuple[float, ...]:
-        """``g`` and ``1/g^2``."""
+        """Return ``g`` and ``1/g^2``."""
         return self.value, 1 / self.value**2
 
     def derivative(self, distance: Tensor) -> Tensor:

@@ -31,14 +31,14 @@ class Coding(ABC):
 
     @abstractmethod
     def neuron(self, neuron: Neuron[Any]) -> Neuron[Any]:
-        """The neuron that replaces this one at a site.
+        """Return the neuron that replaces this one at a site.
 
         Raises:
             UsageError: the coding does not work with neurons of this kind.
         """
 
     def fit(self, grid: Grid, timesteps: int) -> Grid:
-        """The grid for which thresholds are found.
+        """Return the grid that thresholds are found for.
 
         Args:
             grid: the neuron's own.
@@ -54,7 +54,7 @@ class Coding(ABC):
         done: int,
         before: Sums | None,
     ) -> tuple[Tensor, Sums]:
-        """The levels that a max pooling emits, and its sums after the last step.
+        """Return the levels that a max pooling emits, and its sums after the last step.
 
         If spikes differ in what they carry, the number of spikes may grow at one place while the
         sum grows at another. An emission then has a level of at least one, and silence has none.

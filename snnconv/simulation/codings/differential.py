@@ -58,7 +58,7 @@ class DifferentialState(NamedTuple):
 def step(
     current: Number, keep: Number, constants: Numbers, schedule: Numbers, state: Numbers
 ) -> tuple[Number, Number, Numbers]:
-    """One neuron, one step."""
+    """Compute one step of one neuron."""
     own, t = constants[1:], schedule[0]
     potential, sent = state
     mean = sent * constants[0]
@@ -78,7 +78,7 @@ def gradient(
     of_value: Number,
     of_state: Numbers,
 ) -> tuple[Number, Numbers, Numbers]:
-    """Gradient of that step."""
+    """Compute the gradient of that step."""
     unit, own, t = constants[0], constants[1:], schedule[0]
     potential, sent = state
     later, later_sent = of_state
@@ -107,7 +107,7 @@ class DifferentialNeuron(Signed):
         return DifferentialState(start.potential, start.total, 0)
 
     def amplitude(self) -> None:  # type: ignore[override]
-        """None: the count alone does not give the value that is sent."""
+        """Return None: the count alone does not give the value that is sent."""
 
     def firing_threshold(self, current: Tensor, state: Any) -> Tensor:
         """Return what one change carries."""
@@ -118,13 +118,13 @@ class DifferentialNeuron(Signed):
         return float(timesteps)
 
     def constants(self, sample: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-        """What a spike carries, and the constants of the signed neuron."""
+        """Return what a spike carries, and the constants of the signed neuron."""
         return self.unit(sample), *super().constants(sample)
 
     def step(  # type: ignore[override]
         self, current: Tensor, state: DifferentialState, keep: Tensor | None
     ) -> tuple[Tensor, Tensor, DifferentialState]:
-        """One step."""
+        """Compute one step."""
         t = state.steps + 1
         mean = state.sent * self.unit(current)
         before = State(state.potential, state.sent * t, state.steps)
@@ -138,7 +138,7 @@ class DifferentialCoding(Coding):
     sparse = False
 
     def neuron(self, neuron: Neuron[Any]) -> Neuron[Any]:
-        """The signed neuron that sends changes.
+        """Return the signed neuron that sends changes.
 
         Raises:
             UsageError: the neurons are of another kind, or have no negative spikes.
@@ -171,7 +171,7 @@ class DifferentialCoding(Coding):
         done: int,
         before: Sums | None,
     ) -> tuple[Tensor, Sums]:
-        """The change of the pooled mean at each step, in spikes: whole, and at least one."""
+        """Return the change of the pooled mean at each step, in spikes: whole, and at least one."""
         mean, last = before or (torch.zeros_like(numbers[0]), None)
         steps = torch.arange(done + 1, done + len(numbers) + 1, device=numbers.device)
         means = []

@@ -22,7 +22,7 @@ class RateCoding(Coding):
     """Leaves the neurons as they are."""
 
     def neuron(self, neuron: Neuron[Any]) -> Neuron[Any]:
-        """The neuron itself."""
+        """Return the neuron itself."""
         return neuron
 
 
