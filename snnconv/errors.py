@@ -47,7 +47,7 @@ class SnnconvError(Exception):
 
 
 def _again(kind: type[SnnconvError], args: tuple[Any, ...], content: dict[str, Any]) -> Any:
-    """An error from another process."""
+    """Return an error from another process."""
     error = kind.__new__(kind)
     error.args = args
     error.__dict__.update(content)
@@ -122,7 +122,7 @@ class ObstaclesError(UnsupportedError):
 
 
 def _few(places: Sequence[str]) -> str:
-    """The first of them."""
+    """Name the first few places."""
     named = list(dict.fromkeys(places))
     return ", ".join(named[:3]) + ", ..." * (len(named) > 3)
 
@@ -158,7 +158,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def one_line(error: BaseException) -> str:
-    """The message of a foreign exception, in one line."""
+    """Return the message of a foreign exception, in one line."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
@@ -167,7 +167,7 @@ LISTED = 20  # names in an error; of more, the closest
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A remedy that names the closest known name, and all names if there are not too many."""
+    """Return a remedy that names the closest known name, and all names if they are few."""
     known = sorted(known)
     if not known:
         return "there is none to choose from"
@@ -232,7 +232,7 @@ def _told(error: Exception, what: str) -> SnnconvError:
 
 
 def _place(error: Exception) -> str:
-    """The innermost line of this package that the error passed."""
+    """Return the innermost line of this package that the error passed."""
     package = Path(__file__).parent
     frames = traceback.extract_tb(error.__traceback__)[1:]  # behind the guard's own
     own = [frame for frame in frames if Path(frame.filename).is_relative_to(package)]

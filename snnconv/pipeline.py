@@ -92,7 +92,7 @@ def demo(config: DemoConfig, progress: Progress) -> ReportReport:
 def plan(
     recipe: Path, settings: list[str], flags: Mapping[str, Any]
 ) -> list[tuple[str, StageConfig]]:
-    """The stages of a recipe with their configurations.
+    """Return the stages of a recipe with their configurations.
 
     Args:
         recipe: TOML; a table for each stage, shared options (run, seed, ...) before them.
@@ -166,7 +166,7 @@ def plan(
 
 
 def _writes(stage: str, config: StageConfig) -> Kind | None:
-    """The kind of checkpoint that a stage writes, if it writes one."""
+    """Return the kind of checkpoint that a stage writes, if it writes one."""
     return config.kind if isinstance(config, TrainConfig) else written_by(stage)
 
 

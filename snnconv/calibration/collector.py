@@ -172,7 +172,7 @@ class Collector:
 
 
 def _magnitude(site: Node, value: Tensor, before: Tensor) -> Tensor:
-    """What the histogram of a site counts, never negative.
+    """Return what the histogram of a site counts, never negative.
 
     Of QCFS it is what a ReLU would let through, so that the share above theta shows. Of a transfer
     site it is the absolute value: spikes of both signs round and clip both sides alike.

@@ -59,7 +59,7 @@ class Counts:
         self._held: Tensor | None = None
 
     def _nothing(self, channels: int) -> tuple[Tensor, Tensor]:
-        """Words and extremes of empty bins."""
+        """Return words and extremes of empty bins."""
         bins = self.layout.bins + self._padding
         ends = torch.tensor([-_HALF - 1, _HALF], dtype=torch.int16).expand(channels, bins, 2)
         return torch.zeros(channels, bins, dtype=torch.int64), ends.contiguous()
@@ -70,7 +70,7 @@ class Counts:
         return 23 - torch.from_numpy(self.layout.rest)
 
     def _counted(self, which: Tensor | slice = _ALL) -> tuple[Tensor, Tensor]:
-        """Counts and rests of some channels."""
+        """Return counts and rests of some channels."""
         words = self._words[which, : self.layout.bins]
         counts, rests = words >> self._shift, words & ((1 << self._shift) - 1)
         if self._held is None:

@@ -101,7 +101,7 @@ class Checkpoint:
         return any(step.config.get("neuron") for step in trainings)
 
     def thresholds(self) -> dict[str, Tensor]:
-        """Theta by site, ``[]`` or ``[C]``, in units of the ANN's activation."""
+        """Return theta by site, ``[]`` or ``[C]``, in units of the ANN's activation."""
         suffix = "/threshold"
         return {
             name.removesuffix(suffix): tensor
@@ -110,7 +110,7 @@ class Checkpoint:
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors, under ``<section>/<name>``."""
+        """Return all tensors, under ``<section>/<name>``."""
         return {
             f"{section}/{name}": tensor
             for section in SECTIONS
@@ -119,7 +119,7 @@ class Checkpoint:
 
 
 def neuron_params(info: SpikingInfo) -> NeuronParams:
-    """The neuron's parameters, validated against its kind."""
+    """Return the neuron's parameters, validated against its kind."""
     return parameters(
         NEURONS.recall(info.neuron).params_type, info.params, f"neuron '{info.neuron}'"
     )

@@ -68,12 +68,12 @@ class Evaluated:
         return last.checkpoint
 
     def report_of(self, stage: str, kind: type[ReportType]) -> ReportType:
-        """The report of the one stage of this name."""
+        """Return the report of the one stage of this name."""
         (file,) = self.beside(stage)
         return read(file, kind)
 
     def beside(self, stage: str) -> list[Path]:
-        """The reports of the stages of one name."""
+        """Return the reports of the stages of one name."""
         return [
             config.out.with_suffix(".json")
             for name, config in self.plan
@@ -98,17 +98,17 @@ class Clock:
         self._advance = done
 
     def kept(self) -> None:
-        """A cell cost nothing: it was there, came with another one, or another process ran it."""
+        """Note a cell that cost nothing, because it was there or another cell or process made it."""
         self.done += 1
         self._advance(1)
 
     def failed(self, cell: str, error: SnnconvError) -> None:
-        """A cell could not be made; say why."""
+        """Note a cell that could not be made, and say why."""
         self.kept()
         self.progress.say(f"{cell}: failed: {error.problem}: {error.found}")
 
     def ran(self, cell: str, seconds: float) -> None:
-        """A cell was evaluated; say what is left, at most, at the mean pace so far."""
+        """Note an evaluated cell; say what is left, at most, at the mean pace so far."""
         self.kept()
         self.run, self.seconds = self.run + 1, self.seconds + seconds
         left = (self.total - self.done) * self.seconds / self.run / distributed.size()
@@ -231,5 +231,5 @@ def _read(plan: grid.Plan) -> Evaluated:
 
 
 def _file(plan: grid.Plan) -> Path:
-    """The report of a cell's evaluation."""
+    """Return the report of a cell's evaluation."""
     return Path(getattr(plan[-1][1], "out"))  # noqa: B009 - the config's type does not say it

@@ -132,7 +132,7 @@ def run(config: CompareConfig, progress: Progress | None = None) -> CompareTrain
 def _made(
     plans: Mapping[Key, Training], clock: Clock, progress: Progress
 ) -> tuple[dict[Key, Trained], dict[Key, SnnconvError]]:
-    """All trainings, each done or found, and what was in the way of the others.
+    """Return all trainings, each done or found, and what was in the way of the others.
 
     Raises:
         SnnconvError: none could be done.
@@ -161,7 +161,7 @@ def _made(
 
 
 def _name(plan: Training) -> str:
-    """What tells the shared stages of trainings apart."""
+    """Return what tells the shared stages of trainings apart."""
     return ", ".join(config.model_dump_json() for _, config in plan.shared)
 
 
@@ -205,7 +205,7 @@ class Named:
 
     @contextmanager
     def task(self, label: str, total: int) -> Iterator[Advance]:
-        """Counts nothing."""
+        """Count nothing."""
         yield lambda done: None
 
     def say(self, line: str) -> None:
@@ -251,7 +251,7 @@ def _refuse_other_samples(found: Mapping[Key, Trained]) -> None:
 def _row(
     name: str, preset: TrainingPreset, found: Mapping[Key, Trained], config: CompareConfig
 ) -> TrainedMethodRow:
-    """A method's cells, not yet marked."""
+    """Return a method's cells, not yet marked."""
     model = config.model or training_grid.MODEL
     stage = training_grid.trains(preset, model)
     by_steps: dict[int, dict[int, Trained]] = {T: {} for T in config.timesteps}
@@ -274,7 +274,7 @@ def _row(
 
 
 def _cell(timesteps: int, trained: Mapping[int, Trained]) -> TrainedCellRow:
-    """A method at T, over its seeds."""
+    """Return a method at T, over its seeds."""
     seeds = [_seed_row(seed, each) for seed, each in trained.items()]
     spreads: dict[str, Any] = {
         name: spread([getattr(row, name) for row in seeds]) for name in FIGURES
@@ -284,7 +284,7 @@ def _cell(timesteps: int, trained: Mapping[int, Trained]) -> TrainedCellRow:
 
 
 def spread(values: list[float | None]) -> Spread | None:
-    """The mean and the sample standard deviation; none if a value is missing."""
+    """Return the mean and the sample standard deviation; None if a value is missing."""
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return None
@@ -323,7 +323,7 @@ def _seed_row(seed: int, each: Trained) -> SeedRow:
 
 
 def _marked(rows: list[TrainedMethodRow], kind: Score) -> list[TrainedMethodRow]:
-    """The rows with the marks of their cells."""
+    """Return the rows with the marks of their cells."""
     cells = {(row.method, cell.timesteps): cell for row in rows for cell in row.cells}
 
     def kept(cost: str) -> frozenset[tuple[str, int]]:
@@ -346,7 +346,7 @@ def _marked(rows: list[TrainedMethodRow], kind: Score) -> list[TrainedMethodRow]
 
 
 def table(rows: list[TrainedMethodRow]) -> str:
-    """The cells as CSV, one a line."""
+    """Return the cells as CSV, one a line."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     spreads = [f"{name}_{part}" for name in FIGURES for part in ("mean", "std")]

@@ -70,7 +70,7 @@ def network(preset: TrainingPreset, model: str) -> str:
 
 
 def plan(config: CompareConfig, preset: TrainingPreset, key: Key) -> Training:
-    """The stages of one training, in their order, each with its options.
+    """Return the stages of one training, in their order, each with its options.
 
     Args:
         config: the options of the comparison; those for data, memory and the like go to every

@@ -28,7 +28,7 @@ def unfold_time(merged: Tensor, timesteps: int) -> Tensor:
 
 
 def stack_time(steps: Sequence[Tensor]) -> Tensor:
-    """``[B, *N]`` of each step ``-> [T, B, *N]``, in the memory order of a step.
+    """Stack ``[B, *N]`` of each step ``-> [T, B, *N]``, in the memory order of a step.
 
     Convolutions give channels-last memory, and what sums over places depends on the order.
     """
@@ -39,7 +39,7 @@ def stack_time(steps: Sequence[Tensor]) -> Tensor:
 
 
 def laid_out(sequence: Tensor, like: Tensor) -> Tensor:
-    """``[T, B, *N]`` in channels-last memory if that is the order of ``like``, of equal shape.
+    """Return ``[T, B, *N]`` in channels-last memory if ``like``, of equal shape, is in that order.
 
     Convolutions and sums over places round by the order.
     """

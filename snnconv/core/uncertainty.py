@@ -55,7 +55,7 @@ ALPHA = 1e-3
 
 
 def at_least(right: int, samples: int, chance: float) -> float:
-    """The probability of so many right answers or more by chance: an exact binomial tail."""
+    """Return the probability of so many right answers by chance: an exact binomial tail."""
     if right <= 0 or chance >= 1:
         return 1.0
     hit, miss = math.log(chance), math.log1p(-chance)

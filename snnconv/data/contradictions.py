@@ -11,7 +11,7 @@ from snnconv.errors import UnsupportedError
 
 
 def _kind(labels: Tensor | None) -> str:
-    """What labels are, in words."""
+    """Say what labels are."""
     if labels is None:
         return "none"
     if is_class(labels):

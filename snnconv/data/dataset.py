@@ -146,7 +146,7 @@ def load_dataset(
 
 
 def _with_task(dataset: Dataset, given: str | None, usual: str | None) -> Dataset:
-    """A data set that says what its labels are for."""
+    """Return a data set that says what its labels are for."""
     info, labels = dataset.info, dataset.train.labels
     task = given or (labels is not None and usual) or task_of(labels, info.spec)
     if labels is None and TASKS.load(task).supervised:
@@ -165,7 +165,7 @@ def is_factory(spec: str) -> bool:
 
 
 def named(spec: str) -> Load:
-    """The function that makes a data set; checkpoints may call it from now on in this process.
+    """Return the function that makes a data set; from now on, checkpoints may call it here.
 
     Raises:
         UsageError: no such file, module or function, or one that can't be imported.

@@ -92,7 +92,7 @@ def layout(text: str) -> Layout:
 
 
 def guessed(x: Tensor) -> Layout | None:
-    """The layout of samples ``[n, ...]`` if nothing is said; None for that of networks.
+    """Guess the layout of samples ``[n, ...]`` if nothing is said; None for that of networks.
 
     Bytes of three axes are grey images without an axis of channels.
     """

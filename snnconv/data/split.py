@@ -89,12 +89,12 @@ class Valued:
         return None if labels is None else labels.float()
 
     def images(self, indices: Tensor) -> Tensor:
-        """Those of the split."""
+        """Return the images of the split."""
         return self.split.images(indices)
 
 
 def count(split: Split) -> int:
-    """How many samples a split has."""
+    """Return how many samples a split has."""
     if split.labels is not None:
         return len(split.labels)
     assert isinstance(split, Sized), "a split without labels says how many samples it has"
@@ -107,7 +107,7 @@ def is_class(labels: Tensor | None) -> TypeGuard[Tensor]:
 
 
 def strata(split: Split) -> Tensor:
-    """The groups by which :func:`subset` draws from a split, ``[n]`` int64.
+    """Return the groups by which :func:`subset` draws from a split, ``[n]`` int64.
 
     Those are the classes. Samples of other labels, or of none, are one group: a subset of them is
     a random one.
@@ -117,7 +117,7 @@ def strata(split: Split) -> Tensor:
 
 
 def class_labels(split: Split, spec: str, work: str) -> Tensor:
-    """The class of each sample, ``[n]`` int64.
+    """Return the class of each sample, ``[n]`` int64.
 
     Args:
         split: of the data set.

@@ -110,11 +110,11 @@ class Export(ABC):
 
     @abstractmethod
     def obstacles(self, subject: Subject) -> list[Obstacle]:
-        """Everything that the format has no words for, each with the nearest thing that works."""
+        """Return everything that the format can't express, with the nearest thing that works."""
 
     @abstractmethod
     def files(self, subject: Subject, stem: str) -> dict[str, bytes]:
-        """The files' content by suffix, the named file first; equal subjects give equal bytes.
+        """Return the files' content by suffix, the named file first; equal subjects: equal bytes.
 
         Args:
             subject: one without obstacles.
@@ -140,7 +140,7 @@ class Export(ABC):
         """
 
     def timesteps(self, subject: Subject) -> int:
-        """The steps that the referee runs."""
+        """Return the steps that the referee runs."""
         return subject.info.timesteps
 
     def peers(self, file: Path, subject: Subject, x: Tensor, timesteps: int) -> Iterable[Peer]:
@@ -158,7 +158,7 @@ class Export(ABC):
 
 
 def corrections(checkpoint: Checkpoint) -> list[Obstacle]:
-    """Corrections of what no format has words for: all but those of weights."""
+    """Return corrections that no format has words for: all but those of weights."""
     left = without_weights(checkpoint).corrected
     found = "currents, potentials or amplitudes in addition to the weights"
     return [

@@ -78,7 +78,7 @@ class Integer(Export):
     tolerance: ClassVar[float | None] = None
 
     def obstacles(self, subject: Subject) -> list[Obstacle]:
-        """What has no whole numbers."""
+        """Return what has no whole numbers."""
         found = list(obstacles(subject, "integer", True, (IF, Signed)))
         params, called = subject.params, f"neuron '{subject.info.neuron}'"
         if isinstance(params, SignedParams) and params.levels > 1:
@@ -93,7 +93,7 @@ class Integer(Export):
         return found
 
     def files(self, subject: Subject, stem: str) -> dict[str, bytes]:
-        """The network, and a header for C."""
+        """Return the network, and a header for C."""
         network, _ = quantized(subject, self.params.widths)
         return {self.suffix: packed(network), ".h": _header(network, stem).encode()}
 
@@ -130,7 +130,7 @@ class Integer(Export):
 
 
 def _header(network: IntegerNetwork, stem: str) -> str:
-    """What a C program wants to know before it reads the file."""
+    """Return what a C program has to know before it reads the file."""
     largest = max(int(np.prod(layer.gives)) for layer in network.layers)
     numbers = {
         "MAGIC": f'"{MAGIC.decode()}"',

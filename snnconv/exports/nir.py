@@ -57,11 +57,11 @@ class Nir(Export):
     tolerance: ClassVar[float | None] = 1e-3
 
     def obstacles(self, subject: Subject) -> list[Obstacle]:
-        """What NIR has no nodes for."""
+        """Return what NIR has no nodes for."""
         return list(obstacles(subject, "nir", initial=False))
 
     def files(self, subject: Subject, stem: str) -> dict[str, bytes]:
-        """The graph, as HDF5."""
+        """Return the graph, as HDF5."""
         nir = nir_run.package("nir", "a NIR file can't be written")
         content = io.BytesIO()
         nir.write(content, nir_graph(nir, subject, self.params.pool == "sum", self.params.dt))

@@ -58,7 +58,7 @@ class Onnx(Export):
     tolerance: ClassVar[float | None] = 0.05
 
     def obstacles(self, subject: Subject) -> list[Obstacle]:
-        """What a graph without a loop can't say."""
+        """Return what a graph without a loop can't say."""
         unroll = f"export with --param unroll={subject.info.timesteps}"
         if found := step.unwritten(subject):
             return found
@@ -72,7 +72,7 @@ class Onnx(Export):
         return found
 
     def files(self, subject: Subject, stem: str) -> dict[str, bytes]:
-        """The model."""
+        """Return the model."""
         if self.params.unroll:
             network, _ = step.module(subject)
             x = torch.zeros(2, *subject.checkpoint.graph.input_shape)
@@ -117,7 +117,7 @@ class Onnx(Export):
         return RunResult(torch.stack(averages), {k: torch.stack(v) for k, v in spikes.items()})
 
     def timesteps(self, subject: Subject) -> int:
-        """The steps that the referee runs."""
+        """Return the steps that the referee runs."""
         return self.params.unroll or subject.info.timesteps
 
 
@@ -139,7 +139,7 @@ def _session(file: Path) -> Any:
 
 
 def _model(traced: Traced, inputs: list[str], outputs: list[str]) -> bytes:
-    """The bytes of a model, with nothing in it of the machine that wrote it."""
+    """Return the bytes of a model, which hold nothing of the machine that wrote it."""
     batch = torch.export.Dim("batch", min=1)
 
     def sized(argument: Any) -> Any:
@@ -175,7 +175,7 @@ def _model(traced: Traced, inputs: list[str], outputs: list[str]) -> bytes:
 
 
 def _translations() -> dict[Any, Any]:
-    """What the tracer has no words for: bits of a whole number, read as a power of two.
+    """Return what the tracer has no words for: bits of a whole number, as a power of two.
 
     It is exact, as ``exp`` of :mod:`snnconv.neurons.exact_math` wants it; a runtime's ``Pow`` need
     not be.
@@ -209,7 +209,7 @@ def _told() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """What the tracer tells of itself helps no user."""
+    """Silence what the tracer tells of itself, which helps no user."""
     logger = logging.getLogger("torch.onnx")
     before = logger.level
     logger.setLevel(logging.ERROR)

@@ -39,12 +39,12 @@ class Pt2(Export):
     steps_at_once: ClassVar[int | None] = 1
 
     def obstacles(self, subject: Subject) -> list[Obstacle]:
-        """What a program of one step can't say."""
+        """Return what a program of one step can't say."""
         whole = "export with --to torch, whose module computes all steps"
         return step.unwritten(subject) or step.obstacles(subject, whole)
 
     def files(self, subject: Subject, stem: str) -> dict[str, bytes]:
-        """The program."""
+        """Return the program."""
         content = io.BytesIO()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -77,7 +77,7 @@ class Pt2(Export):
 
 @torch.no_grad()
 def _program(subject: Subject) -> torch.export.ExportedProgram:
-    """One step, with nothing in it of the machine that traced it."""
+    """Return one step, with nothing in it of the machine that traced it."""
     traced = step.traced(subject)
     batch = torch.export.Dim("batch", min=1)
 

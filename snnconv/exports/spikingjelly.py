@@ -42,11 +42,11 @@ class SpikingJelly(Export):
     tolerance: ClassVar[float | None] = 1e-3
 
     def obstacles(self, subject: Subject) -> list[Obstacle]:
-        """What its neurons can't say."""
+        """Return what its neurons can't say."""
         return list(_obstacles(subject))
 
     def files(self, subject: Subject, stem: str) -> dict[str, bytes]:
-        """The module, and its tensors."""
+        """Return the module, and its tensors."""
         made = unit_graph(subject)
         return {".py": _text(subject, made, stem).encode(), ".safetensors": plain(_tensors(made))}
 
@@ -76,7 +76,7 @@ def _obstacles(subject: Subject) -> Iterator[Obstacle]:
 
 
 def _kept(values: list[Tensor]) -> Callable[..., None]:
-    """A hook that keeps what a module gives."""
+    """Return a hook that keeps what a module gives."""
 
     def hook(module: object, inputs: object, output: Tensor) -> None:
         values.append(output)
@@ -85,7 +85,7 @@ def _kept(values: list[Tensor]) -> Callable[..., None]:
 
 
 def _loaded(file: Path) -> Any:
-    """The network of a file.
+    """Return the network of a file.
 
     Raises:
         UnsupportedError: SpikingJelly is not installed.
@@ -107,7 +107,7 @@ def _loaded(file: Path) -> Any:
 
 
 def _tensors(made: UnitGraph) -> dict[str, Tensor]:
-    """Weights and biases, by the names that torch has for them."""
+    """Return weights and biases, by the names that torch has for them."""
     found = {}
     for layer in made.layers:
         if layer.weight is not None and layer.bias is not None:
@@ -117,7 +117,7 @@ def _tensors(made: UnitGraph) -> dict[str, Tensor]:
 
 
 def _text(subject: Subject, made: UnitGraph, stem: str) -> str:
-    """The whole file."""
+    """Return the whole file."""
     data, info = subject.checkpoint.data, subject.info
     shape = ", ".join(map(str, data.shape))
     params, v0 = subject.params, float(getattr(subject.params, "v0", 0))
@@ -182,7 +182,7 @@ def _text(subject: Subject, made: UnitGraph, stem: str) -> str:
 
 
 def _neuron(params: object) -> str:
-    """SpikingJelly's neuron."""
+    """Return SpikingJelly's neuron."""
     if not isinstance(params, LIFParams):
         return "neuron.IFNode(v_threshold=1.0, v_reset=None)"
     reset = "0.0" if params.reset == "hard" else "None"
@@ -194,7 +194,7 @@ def _neuron(params: object) -> str:
 
 
 def _module(layer: Layer) -> str:
-    """What makes a layer."""
+    """Return what makes a layer."""
     match layer.kind:
         case "neurons":
             return "neurons()"
@@ -212,7 +212,7 @@ def _module(layer: Layer) -> str:
 
 
 def _steps(made: UnitGraph) -> Iterator[str]:
-    """The statements of a step."""
+    """Return the statements of a step."""
     called = {layer.name: f"{layer.name}_" for layer in made.layers} | {INPUT: "x"}
     for layer in made.layers:
         given = " + ".join(called[source] for source in layer.sources)

@@ -53,11 +53,11 @@ class TorchModule(Export):
     referee = "torch, in a process that can't import snnconv"
 
     def obstacles(self, subject: Subject) -> list[Obstacle]:
-        """A neuron whose source can't stand alone."""
+        """Return the obstacle of a neuron whose source can't stand alone."""
         return unwritten(subject)
 
     def files(self, subject: Subject, stem: str) -> dict[str, bytes]:
-        """The module, and its tensors."""
+        """Return the module, and its tensors."""
         writer = Writer(subject)
         return {".py": writer.text(stem).encode(), ".safetensors": plain(writer.tensors())}
 

@@ -141,7 +141,7 @@ class Demand:
     others: tuple[Obstacle, ...] = ()
 
     def readers(self, name: str) -> int:
-        """How many layers read one."""
+        """Return how many layers read one."""
         return sum(name in layer.sources for layer in self.layers)
 
 

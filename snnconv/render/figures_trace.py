@@ -118,7 +118,7 @@ def _course(trace: TraceSummary, site: SiteSummary, name: str, of: str) -> Figur
 
 
 def _limit(course: Course, style: Style, series: list[Series]) -> list[Rule]:
-    """A neuron's own threshold: a rule if it stays, else a line among the series."""
+    """Draw a neuron's own threshold: a rule if it stays, else a line among the series."""
     thin = Style(style.colour, "1.5 3", width=1.0)
     if len(set(course.thresholds)) == 1:
         return [Rule("", course.thresholds[0], thin)]

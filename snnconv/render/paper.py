@@ -39,7 +39,7 @@ def needed() -> None:
 
 
 def papers(page: Contents) -> Iterator[tuple[str, bytes]]:
-    """The files, each with its name.
+    """Return the files, each with its name.
 
     Args:
         page: what the report shows.
@@ -63,7 +63,7 @@ def papers(page: Contents) -> Iterator[tuple[str, bytes]]:
 
 
 def standalone(svg: str) -> str:
-    """A plot of the page as a file of its own."""
+    """Return a plot of the page as a file of its own."""
     root = ElementTree.fromstring(svg)
     styled(root, "#000000")
     for parent in list(root.iter()):
@@ -107,7 +107,7 @@ def styled(element: PIECE, colour: str) -> None:
 
 @cache
 def rules() -> tuple[tuple[str, frozenset[str], dict[str, str]], ...]:
-    """What the page's style sheet says of tags and classes in plots, in its order."""
+    """Return what the page's style sheet says of tags and classes in plots, in its order."""
     sheet = (files("snnconv.render") / "templates" / "report.css").read_text(encoding="utf-8")
     plain = _NESTED.sub("", re.sub(r"/\*.*?\*/", "", sheet, flags=re.S))
     parts = [(heads.strip(), _declared(body)) for heads, body in _RULE.findall(plain)]
@@ -131,7 +131,7 @@ def _resolved(value: str, colours: Mapping[str, str]) -> str:
 
 
 def pdf(svg: str) -> bytes:
-    """A plot as PDF, with the fonts that every reader has.
+    """Return a plot as PDF, with the fonts that every reader has.
 
     Args:
         svg: one that stands alone.
@@ -157,7 +157,7 @@ def plain_text(text: str) -> str:
 
 
 def captioned(figure: Figure) -> str:
-    """A plot in LaTeX with its caption: as wide as a column, or as the page if it needs that."""
+    """Return a plot in LaTeX with its caption: as wide as a column, or as the page if needed."""
     kind, width = ("figure*", "\\textwidth") if figure.whole_width else ("figure", "\\columnwidth")
     lines = [
         f"\\begin{{{kind}}}",
@@ -174,7 +174,7 @@ def captioned(figure: Figure) -> str:
 
 
 def tables(page: Contents) -> Iterator[tuple[str, Table]]:
-    """The tables of a report, each with the name of its file."""
+    """Return the tables of a report, each with the name of its file."""
     evaluations = [run.report for run in page.runs]
     if evaluations:
         for table in markdown.summary(evaluations):
@@ -203,7 +203,7 @@ def slug(title: str) -> str:
 
 
 def as_csv(table: Table) -> str:
-    """A table with commas between its cells; nothing where nothing was measured."""
+    """Return a table with commas between its cells; a cell without a measurement stays empty."""
     content = io.StringIO()
     writer = csv.writer(content, lineterminator="\n")
     writer.writerow([units.printable(column.title) for column in table.columns])
@@ -233,7 +233,7 @@ _LATEX = {
 
 
 def as_latex(table: Table) -> str:
-    """A table as a ``tabular`` of the package booktabs, best values bold."""
+    """Return a table as a ``tabular`` of the package booktabs, best values bold."""
     kinds = "".join("r" if column.numeric else "l" for column in table.columns)
     lines = [f"% {units.printable(table.title)}; takes \\usepackage{{booktabs}}"]
     lines += [f"\\begin{{tabular}}{{{kinds}}}", "\\toprule"]

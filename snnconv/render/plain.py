@@ -43,7 +43,7 @@ def _table(table: Table) -> list[str]:
 
 
 def value_width(facts: Facts) -> int:
-    """Remarks stand under one another, but a single long value does not push them all away."""
+    """Return how wide values are; a single long one does not push all remarks away."""
     short = [len(item.value) for item in facts.items if item.remark and len(item.value) < LONG]
     return max(short, default=0)
 

@@ -31,13 +31,13 @@ class Section:
 
 
 def compared(found: CompareReport) -> Section:
-    """A comparison of methods: both fronts as plots, and its tables."""
+    """Return a comparison of methods: both fronts as plots, and its tables."""
     tables = [block for block in comparison_blocks(found) if isinstance(block, Table)]
     return Section("s-comparison", "Comparison of methods", tuple(comparison(found)), tuple(tables))
 
 
 def trained(found: CompareTrainingReport) -> Section:
-    """A comparison of training methods: both fronts as plots, and its tables."""
+    """Return a comparison of training methods: both fronts as plots, and its tables."""
     tables = [block for block in training_blocks(found) if isinstance(block, Table)]
     figures = tuple(training_comparison(found))
     return Section("s-trainings", "Comparison of training methods", figures, tuple(tables))

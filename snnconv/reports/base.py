@@ -92,7 +92,7 @@ class Report(BaseModel):
         return cls.command or cls.name
 
     def expected(self, accuracy: float | None) -> ExitCode:
-        """4 if an accuracy is below the option ``expect_accuracy``, else 0."""
+        """Return 4 if an accuracy is below the option ``expect_accuracy``, else 0."""
         wanted = self.config.get("expect_accuracy")
         failed = wanted is not None and accuracy is not None and accuracy < wanted
         return ExitCode.CHECK_FAILED if failed else ExitCode.DONE

@@ -330,7 +330,7 @@ class EvaluateReport(ScoredReport):
         return self
 
     def code(self) -> ExitCode:
-        """4 if the accuracy at T is below what was expected."""
+        """Return 4 if the accuracy at T is below what was expected."""
         return self.expected(self.accuracy[-1] if self.accuracy else None)
 
 

@@ -76,5 +76,5 @@ class FitReport(NetworkReport):
     notes: list[str] = Field(description="what the table can't say, and what to measure")
 
     def code(self) -> ExitCode:
-        """4 if it does not fit."""
+        """Return 4 if the network does not fit."""
         return ExitCode.DONE if self.fits else ExitCode.CHECK_FAILED

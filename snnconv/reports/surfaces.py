@@ -61,7 +61,7 @@ class InspectReport(NetworkReport):
     imported: ImportRow | None = Field(None, description="null for a checkpoint")
 
     def code(self) -> ExitCode:
-        """3 for a network that can't be converted as it stands."""
+        """Return 3 for a network that can't be converted as it stands."""
         return ExitCode.DONE if self.converts else ExitCode.UNSUPPORTED
 
 
@@ -133,7 +133,7 @@ class DoctorReport(Report):
     checks: list[Check]
 
     def code(self) -> ExitCode:
-        """4 where a check fails."""
+        """Return 4 if a check fails."""
         return ExitCode.DONE if all(check.ok for check in self.checks) else ExitCode.CHECK_FAILED
 
 

@@ -143,7 +143,7 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
 def _planned(
     session: Session, config: CalibrateConfig, ann: Checkpoint, method: Method
 ) -> CalibrationPlan:
-    """How much to do at once; the session remembers the bound. All processes have the same plan."""
+    """Plan how much to do at once, alike in all processes; the session remembers the bound."""
     memory = config.memory_bytes() or runtime.free_memory(session.device) // 2
     least = -int(distributed.largest(torch.tensor([-memory]), session.device)[0])
     session.bound = runtime.bound(least, session.device)

@@ -272,5 +272,5 @@ class _Side:
         return _Simulated(outputs, found)
 
     def sops(self) -> float:
-        """The synaptic operations per sample."""
+        """Return the synaptic operations per sample."""
         return float(self.synops.figures(Figures()).totals["sops_per_sample"])

@@ -72,26 +72,26 @@ class Task(ABC):
 
     @abstractmethod
     def scores(self, outputs: Shape) -> tuple[Score, ...]:
-        """What outputs of a sample's shape are measured by; the first decides."""
+        """Return what measures outputs of a sample's shape; the first score decides."""
 
     @abstractmethod
     def fault(self, labels: Tensor, outputs: Shape) -> str:
-        """What is wrong with labels for outputs of this shape; empty if they fit."""
+        """Say what is wrong with labels for outputs of this shape; empty if they fit."""
 
     @abstractmethod
     def width(self, outputs: Shape) -> int:
-        """How many numbers a row has, of outputs of this shape."""
+        """Return how many numbers a row has, for outputs of this shape."""
 
     @abstractmethod
     def rows(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The rows ``[T, B, k]`` float64 of outputs ``[T, B, *out]``."""
+        """Return the rows ``[T, B, k]`` float64 of outputs ``[T, B, *out]``."""
 
     @abstractmethod
     def values(self, rows: Tensor) -> Values:
-        """The scores of rows ``[m, k]``: of samples, or of groups of them if rows are summed."""
+        """Return the scores of rows ``[m, k]``: of samples, or of groups if rows are summed."""
 
     def right(self, rows: Tensor) -> Tensor | None:
-        """Which samples are right, ``[n]`` bool of rows ``[n, k]``.
+        """Return which samples are right, ``[n]`` bool of rows ``[n, k]``.
 
         None unless the score that decides is the share of those (:attr:`.Score.outcome`).
         """
@@ -99,25 +99,25 @@ class Task(ABC):
 
     @abstractmethod
     def example(self, n: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Random outputs ``[n, *out]`` and labels ``[n, ...]``, of which laws are asked."""
+        """Return random outputs ``[n, *out]`` and labels ``[n, ...]``, for the laws."""
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-        """What training lowers, of outputs ``[B, *out]``: a mean over the batch, ``[]``."""
+        """Return what training lowers, for outputs ``[B, *out]``: a mean over the batch, ``[]``."""
 
     def distance(self, outputs: Tensor, ann: Tensor, temperature: float) -> Tensor:
-        """How far outputs ``[B, *out]`` are from the ANN's, ``[]``, for distillation.
+        """Return how far outputs ``[B, *out]`` are from the ANN's, ``[]``, for distillation.
 
         By default the square of the relative error, which has no temperature.
         """
         return relative_square(outputs, ann)
 
     def answers(self, outputs: Tensor) -> Tensor:
-        """What outputs ``[B, *out]`` say; as they are unless a task decides something."""
+        """Return what outputs ``[B, *out]`` say; the outputs themselves unless a task decides."""
         return outputs
 
     def confidence(self, outputs: Tensor) -> Tensor | None:
-        """How sure outputs ``[T, B, *out]`` are of their answers, 0..1 ``[T, B]``.
+        """Return how sure outputs ``[T, B, *out]`` are of their answers, 0..1 ``[T, B]``.
 
         A sample may stop once the network is sure of it (early exit). None for outputs that have
         no probability: nothing in a number says how far it is from its target.
@@ -125,7 +125,7 @@ class Task(ABC):
         return None
 
     def score_of(self, outputs: Tensor, targets: Tensor) -> float | None:
-        """The score that decides, of the outputs ``[n, *out]`` of a whole set."""
+        """Return the score that decides, for the outputs ``[n, *out]`` of a whole set."""
         name = self.scores(tuple(outputs.shape[1:]))[0].name
         return self.values(self.rows(outputs[None], targets)[0])[name]
 
@@ -152,13 +152,13 @@ class Task(ABC):
 
 
 def relative_square(outputs: Tensor, ann: Tensor) -> Tensor:
-    """``|x - a|^2 / |a|^2`` over a batch of outputs ``x`` and those of the ANN, ``[]``."""
+    """Compute ``|x - a|^2 / |a|^2`` over a batch of outputs ``x`` and the ANN's ``a``, ``[]``."""
     ann = ann.to(outputs)
     return (outputs - ann).square().sum() / ann.square().sum().clamp(min=1e-12)
 
 
 def divergence(outputs: Tensor, ann: Tensor, temperature: float) -> Tensor:
-    """``t^2 KL(softmax(a/t) || softmax(x/t))`` over classes, ``[]``: the mean over all places.
+    """Compute ``t^2 KL(softmax(a/t) || softmax(x/t))`` over classes: the mean over places, ``[]``.
 
     Args:
         outputs: x, ``[B, C, ...]``.
@@ -171,7 +171,7 @@ def divergence(outputs: Tensor, ann: Tensor, temperature: float) -> Tensor:
 
 
 def margin(outputs: Tensor, classes: int = -1) -> Tensor:
-    """How much more probable the first class is than the second, by a softmax over one axis.
+    """Return how much likelier the first class is than the second, by a softmax over an axis.
 
     Args:
         outputs: ``[..., C, ...]``.
@@ -197,7 +197,7 @@ TASKS: Registry[Task] = replace(REGISTRIES["tasks"], fault=_fault)
 
 
 def task_of(labels: Tensor | None, spec: str) -> str:
-    """The name of the task that labels are clearly for.
+    """Return the name of the task that labels are clearly for.
 
     Args:
         labels: ``[n, ...]``; none where there are none.
@@ -236,7 +236,7 @@ def _one_hot(labels: Tensor) -> bool:
 
 
 def told(labels: Tensor) -> str:
-    """The shape and type of labels, in words."""
+    """Say the shape and type of labels."""
     kind = str(labels.dtype).removeprefix("torch.")
     return f"labels of shape {list(labels.shape)} and type {kind}"
 
@@ -264,7 +264,7 @@ def refuse_labels(info: DataInfo, labels: Mapping[str, Tensor | None], outputs: 
 
 
 def _misfit(task: Task, labels: Tensor, outputs: Shape) -> str:
-    """What is wrong with labels; empty if nothing is."""
+    """Say what is wrong with labels; empty if nothing is."""
     if labels.is_floating_point() and not (finite := torch.isfinite(labels)).all():
         bad = (~finite).reshape(len(labels), -1).any(1).nonzero().flatten()
         return f"NaN or Inf in the labels of {len(bad)} samples, the first at index {int(bad[0])}"
@@ -272,7 +272,7 @@ def _misfit(task: Task, labels: Tensor, outputs: Shape) -> str:
 
 
 def pseudo_values(task: Task, rows: Tensor, groups: Tensor, name: str) -> list[float]:
-    """The jackknife's pseudo-values of a score: independent parts whose mean is the score.
+    """Return the jackknife's pseudo-values of a score: independent parts with the score as mean.
 
     Args:
         task: of the rows.

@@ -37,12 +37,12 @@ class Classification(Task):
         return labels.dim() == 1 and not labels.is_floating_point() and labels.dtype != torch.bool
 
     def scores(self, outputs: Shape) -> tuple[Score, ...]:
-        """The accuracy first."""
+        """Return the scores, accuracy first."""
         top = Score(name=f"top-{K}", title=f"Among the {K} largest outputs", outcome=True)
         return (ACCURACY, top) if outputs[0] > K else (ACCURACY,)
 
     def fault(self, labels: Tensor, outputs: Shape) -> str:
-        """What is wrong: another shape, or classes beyond the outputs."""
+        """Say what is wrong: another shape, or classes beyond the outputs."""
         if labels.dim() != 1 or labels.is_floating_point():
             return "labels that are no class for each sample"
         if len(outputs) != 1:
@@ -54,7 +54,7 @@ class Classification(Task):
         return 3
 
     def rows(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The sample, and whether its class is the first, and among the first five."""
+        """Return rows: the sample, and whether its class is the first, and among the first five."""
         outputs, labels = outputs.double(), targets.long().to(outputs.device)
         C = outputs.shape[2]
         own = outputs.gather(2, labels.expand(len(outputs), -1)[..., None])  # [T, B, 1]
@@ -63,12 +63,12 @@ class Classification(Task):
         return torch.stack([torch.ones_like(rank), rank < 1, rank < K], 2).double()
 
     def values(self, rows: Tensor) -> Values:
-        """Shares of the samples."""
+        """Return shares of the samples."""
         n, first, among = rows.sum(0).tolist()
         return {"top-1": first / n, f"top-{K}": among / n} if n else {}
 
     def right(self, rows: Tensor) -> Tensor:
-        """Those whose class is the first."""
+        """Return those whose class is the first."""
         return rows[:, 1] > 0
 
     def example(self, n: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -79,16 +79,16 @@ class Classification(Task):
         )
 
     def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-        """The cross-entropy; targets may be soft, ``[B, C]``."""
+        """Return the cross-entropy; targets may be soft, ``[B, C]``."""
         targets = targets if targets.is_floating_point() else targets.long()
         return F.cross_entropy(outputs, targets, label_smoothing=smoothing)
 
     def distance(self, outputs: Tensor, ann: Tensor, temperature: float) -> Tensor:
-        """The divergence of the probabilities of the classes."""
+        """Return the divergence of the probabilities of the classes."""
         return divergence(outputs, ann, temperature)
 
     def answers(self, outputs: Tensor) -> Tensor:
-        """The class ``[B]``."""
+        """Return the class ``[B]``."""
         return outputs.argmax(1)
 
     def near_chance(self, outputs: Tensor, targets: Tensor) -> bool:
@@ -97,12 +97,12 @@ class Classification(Task):
         return lucky(right, len(targets), outputs.shape[1])
 
     def confidence(self, outputs: Tensor) -> Tensor:
-        """The margin of the two most probable classes."""
+        """Return the margin of the two most probable classes."""
         return margin(outputs)
 
 
 def beyond(labels: Tensor, classes: int) -> str:
-    """Which labels are no number of a class; empty if all are."""
+    """Say which labels are no number of a class; empty if all are."""
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
         return f"labels {low}..{high} for {classes} outputs"

@@ -37,14 +37,14 @@ class MultiLabel(Task):
         return labels.dtype == torch.bool or not bool((labels.sum(1) == 1).all())
 
     def scores(self, outputs: Shape) -> tuple[Score, ...]:
-        """The mean average precision first."""
+        """Return the scores, mean average precision first."""
         return (
             Score(name="mean-average-precision", title="Mean average precision"),
             Score(name="f1", title="F1, mean over labels"),
         )
 
     def fault(self, labels: Tensor, outputs: Shape) -> str:
-        """What is wrong: another shape, or other numbers than 0 and 1."""
+        """Say what is wrong: another shape, or other numbers than 0 and 1."""
         columns = labels.shape[1] if labels.dim() == 2 else 1
         if labels.dim() > 2 or len(outputs) > 1 or columns != (*outputs, 1)[0]:
             return "labels that are not one number for each output"
@@ -55,13 +55,13 @@ class MultiLabel(Task):
         return 2 * (*outputs, 1)[0]
 
     def rows(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Outputs, and labels behind them."""
+        """Return outputs, with labels behind them."""
         outputs = outputs.double().reshape(*outputs.shape[:2], -1)
         labels = targets.to(outputs).reshape(len(targets), -1).expand_as(outputs)
         return torch.cat([outputs, labels], 2)
 
     def values(self, rows: Tensor) -> Values:
-        """Means over labels."""
+        """Return means over labels."""
         outputs, labels = rows.chunk(2, 1)
         precisions = [
             average_precision(outputs[:, k], labels[:, k])
@@ -80,13 +80,13 @@ class MultiLabel(Task):
         return torch.randn(n, 4, generator=random), labels
 
     def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-        """The binary cross-entropy, mean over labels."""
+        """Return the binary cross-entropy, averaged over labels."""
         return F.binary_cross_entropy_with_logits(
             outputs, targets.to(outputs).reshape(outputs.shape)
         )
 
     def distance(self, outputs: Tensor, ann: Tensor, temperature: float) -> Tensor:
-        """The divergence of the probabilities of "yes" and "no", the mean over labels."""
+        """Return the divergence of the probabilities of "yes" and "no", averaged over labels."""
         return divergence(_yes_no(outputs), _yes_no(ann), temperature)
 
     def answers(self, outputs: Tensor) -> Tensor:
@@ -94,13 +94,13 @@ class MultiLabel(Task):
         return (outputs > 0).long()
 
     def confidence(self, outputs: Tensor) -> Tensor:
-        """The margin of "yes" and "no" of the label that is least sure."""
+        """Return the margin of "yes" and "no" of the label that is least sure."""
         sure = (2 * outputs.sigmoid() - 1).abs()
         return sure.reshape(*outputs.shape[:2], -1).amin(2)
 
 
 def _yes_no(outputs: Tensor) -> Tensor:
-    """Each label as two classes, ``[B, 2, K]``."""
+    """Return each label as two classes, ``[B, 2, K]``."""
     return torch.stack([outputs, torch.zeros_like(outputs)], 1)
 
 
@@ -109,7 +109,7 @@ def _binary(labels: Tensor) -> bool:
 
 
 def average_precision(outputs: Tensor, labels: Tensor) -> float:
-    """The average precision of outputs ``[n]`` for labels ``[n]`` of 0 and 1, some of them 1."""
+    """Return the average precision of outputs ``[n]`` for labels ``[n]`` of 0 and 1, not all 0."""
     order = outputs.argsort(descending=True, stable=True)
     outputs, hits = outputs[order], labels[order].cumsum(0)
     # equal outputs are one threshold: only the last of them counts

@@ -28,11 +28,11 @@ class Unlabelled(Task):
     supervised = False
 
     def claims(self, labels: Tensor) -> bool:
-        """Never: labels are for something."""
+        """Return False, because labels are for something."""
         return False
 
     def scores(self, outputs: Shape) -> tuple[Score, ...]:
-        """The agreement first, where there is one."""
+        """Return the scores; if there is an agreement, it is the first."""
         agreement = Score(
             name="agreement", title="Agreement with the ANN", outcome=len(outputs) == 1
         )
@@ -40,7 +40,7 @@ class Unlabelled(Task):
         return (agreement, error) if (*outputs, 1)[0] > 1 else (error,)
 
     def fault(self, labels: Tensor, outputs: Shape) -> str:
-        """Nothing: labels are not looked at."""
+        """Return no fault, because labels are not looked at."""
         return ""
 
     def width(self, outputs: Shape) -> int:
@@ -48,7 +48,7 @@ class Unlabelled(Task):
         return 4
 
     def rows(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The sample, the share of its places that agree, and the squares of error and norm."""
+        """Return the sample, the share of its places that agree, and squares of error and norm."""
         outputs = outputs.double()
         T, B = outputs.shape[:2]
         ann = targets.to(outputs).expand_as(outputs)
@@ -62,7 +62,7 @@ class Unlabelled(Task):
         return torch.stack([torch.ones_like(agree), agree, error, norm], 2)
 
     def values(self, rows: Tensor) -> Values:
-        """Of all samples together."""
+        """Return the scores of all samples together."""
         n, agree, error, norm = rows.sum(0).tolist()
         return {
             "agreement": agree / n if n else None,
@@ -70,7 +70,7 @@ class Unlabelled(Task):
         }
 
     def right(self, rows: Tensor) -> Tensor | None:
-        """Those that agree; none where outputs are maps, whose places agree one by one."""
+        """Return those that agree; none if outputs are maps, whose places agree one by one."""
         agree = rows[:, 1]
         return agree > 0 if bool(((agree == 0) | (agree == 1)).all()) else None
 
@@ -80,17 +80,17 @@ class Unlabelled(Task):
         return outputs, outputs + torch.randn(n, 4, generator=random)
 
     def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-        """The square of the relative error, so that the unit of the outputs does not matter."""
+        """Return the square of the relative error, so that the outputs' unit does not matter."""
         return relative_square(outputs, targets)
 
     def distance(self, outputs: Tensor, ann: Tensor, temperature: float) -> Tensor:
-        """As if outputs were classes; the square of the relative error where there is one."""
+        """Return the distance as for classes; with one output, the square of the relative error."""
         if (*outputs.shape[1:], 1)[0] < 2:
             return relative_square(outputs, ann)
         return divergence(outputs, ann, temperature)
 
     def confidence(self, outputs: Tensor) -> Tensor | None:
-        """As if outputs were classes, the mean over places; none where there is one output."""
+        """Return the confidence as for classes, averaged over places; none with one output."""
         if (*outputs.shape[2:], 1)[0] < 2:
             return None
         return margin(outputs, 2).reshape(*outputs.shape[:2], -1).mean(2)

@@ -35,15 +35,15 @@ class Ranking(Task):
     numeric = True
 
     def claims(self, labels: Tensor) -> bool:
-        """Never: its targets look like those of a regression, so the user has to say it."""
+        """Return False: its targets look like those of a regression, so the user has to say it."""
         return False
 
     def scores(self, outputs: Shape) -> tuple[Score, ...]:
-        """Spearman's correlation."""
+        """Return Spearman's correlation."""
         return (Score(name="rank-correlation", title="Rank correlation"),)
 
     def fault(self, labels: Tensor, outputs: Shape) -> str:
-        """What is wrong: not as many numbers as outputs."""
+        """Say what is wrong: not as many numbers as outputs."""
         columns = labels.shape[1] if labels.dim() == 2 else 1
         if labels.dim() > 2 or len(outputs) > 1 or columns != (*outputs, 1)[0]:
             return "targets that are not one number for each output"
@@ -54,13 +54,13 @@ class Ranking(Task):
         return 2 * (*outputs, 1)[0]
 
     def rows(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Outputs, and targets behind them."""
+        """Return outputs, with targets behind them."""
         outputs = outputs.double().flatten(2) if outputs.dim() > 2 else outputs.double()[..., None]
         targets = targets.to(outputs).reshape(1, len(targets), -1).expand_as(outputs)
         return torch.cat([outputs, targets], 2)
 
     def values(self, rows: Tensor) -> Values:
-        """The mean over outputs."""
+        """Return the mean over outputs."""
         found = [spearman(x, y) for x, y in zip(*(v.T for v in rows.chunk(2, 1)), strict=True)]
         known = [each for each in found if each is not None]
         whole = len(known) == len(found)
@@ -72,7 +72,7 @@ class Ranking(Task):
         return outputs, outputs[:, 0] + torch.randn(n, generator=random)
 
     def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-        """The logistic loss of pairs; 0 where all targets are equal."""
+        """Return the logistic loss of pairs; 0 if all targets are equal."""
         x = outputs.reshape(len(outputs), -1)
         y = targets.to(x).reshape(x.shape)
         above = y[:, None] > y[None]  # [B, B, K]
@@ -81,7 +81,7 @@ class Ranking(Task):
 
 
 def ranks(values: Tensor) -> Tensor:
-    """The rank of each value ``[n]``, from 1, equal values sharing the mean of theirs."""
+    """Return the rank of each value ``[n]``, from 1; equal values share the mean of theirs."""
     _, group, counts = values.unique(return_inverse=True, return_counts=True)
     last = counts.cumsum(0).double()
     found: Tensor = (last - (counts - 1) / 2)[group]
@@ -89,7 +89,7 @@ def ranks(values: Tensor) -> Tensor:
 
 
 def spearman(x: Tensor, y: Tensor) -> float | None:
-    """Spearman's rank correlation of outputs ``[n]`` and targets ``[n]``; none of equal targets."""
+    """Compute Spearman's rank correlation of outputs and targets ``[n]``; none of equal targets."""
     a, b = (each - each.mean() for each in (ranks(x), ranks(y)))
     if not b.any():
         return None

@@ -39,7 +39,7 @@ class Regression(Task):
         )
 
     def scores(self, outputs: Shape) -> tuple[Score, ...]:
-        """The root of the mean squared error first."""
+        """Return the scores, root of the mean squared error first."""
         return (
             Score(name="rmse", title="RMSE", higher=False, relative=True),
             Score(name="mae", title="MAE", higher=False, relative=True),
@@ -47,7 +47,7 @@ class Regression(Task):
         )
 
     def fault(self, labels: Tensor, outputs: Shape) -> str:
-        """What is wrong: not as many numbers as outputs."""
+        """Say what is wrong: not as many numbers as outputs."""
         if _without_ones(tuple(labels.shape[1:])) != _without_ones(outputs):
             return "targets that are not one number for each output"
         return "" if labels.dtype != torch.bool else "targets that are true or false"
@@ -57,7 +57,7 @@ class Regression(Task):
         return 5 * (*outputs, 1)[0]
 
     def rows(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """How many numbers, and sums of |e|, e^2, y and y^2, of each output or channel."""
+        """Return how many numbers, and sums of |e|, e^2, y and y^2, of each output or channel."""
         outputs = outputs.double()
         T, B, *out = outputs.shape
         columns = (T, B, out[0] if out else 1, -1)  # [T, B, C, places]
@@ -68,7 +68,7 @@ class Regression(Task):
         return torch.cat([each.sum(3) for each in sums], 2)
 
     def values(self, rows: Tensor) -> Values:
-        """Of all numbers together."""
+        """Return the scores of all numbers together."""
         n, absolute, squares, y, y_squares = rows.sum(0).chunk(5)
         varies = y_squares - y.square() / n
         known = bool((varies > 1e-12 * y_squares).all())
@@ -84,7 +84,7 @@ class Regression(Task):
         return outputs, outputs + torch.randn(n, 3, generator=random)
 
     def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-        """The mean squared error."""
+        """Return the mean squared error."""
         return F.mse_loss(outputs, targets.to(outputs).reshape(outputs.shape))
 
     def near_chance(self, outputs: Tensor, targets: Tensor) -> bool:

@@ -38,14 +38,14 @@ class Segmentation(Task):
         return labels.dim() == 3 and not labels.is_floating_point()
 
     def scores(self, outputs: Shape) -> tuple[Score, ...]:
-        """The mean intersection over union first."""
+        """Return the scores, mean intersection over union first."""
         return (
             Score(name="mean-iou", title="Mean IoU"),
             Score(name="pixel-accuracy", title="Pixel accuracy"),
         )
 
     def fault(self, labels: Tensor, outputs: Shape) -> str:
-        """What is wrong: another shape, fractions, or classes beyond the outputs."""
+        """Say what is wrong: another shape, fractions, or classes beyond the outputs."""
         if labels.is_floating_point():
             return "labels that are no whole numbers"
         if len(outputs) < 2 or tuple(labels.shape[1:]) != tuple(outputs[1:]):
@@ -59,7 +59,7 @@ class Segmentation(Task):
         return 3 * max(outputs[0], 2)
 
     def rows(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Places by class: right, said, and there."""
+        """Return places by class: right, said, and there."""
         T, B, C = len(outputs), outputs.shape[1], max(outputs.shape[2], 2)
         said = self.answers(outputs.flatten(0, 1)).reshape(T, B, -1)
         labels = targets.to(said).reshape(1, B, -1).expand_as(said)
@@ -71,7 +71,7 @@ class Segmentation(Task):
         return torch.cat([right, table.sum(2), table.sum(3)], 2).double()
 
     def values(self, rows: Tensor) -> Values:
-        """Of all places together."""
+        """Return the scores of all places together."""
         right, said, there = rows.sum(0).chunk(3)
         union = said + there - right
         known, places = union > 0, float(there.sum())
@@ -86,25 +86,25 @@ class Segmentation(Task):
         return torch.randn(n, 3, 4, 5, generator=random), labels
 
     def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-        """The cross-entropy, mean over places."""
+        """Return the cross-entropy, averaged over places."""
         return F.cross_entropy(_two(outputs), targets.long(), ignore_index=LEFT_OUT)
 
     def distance(self, outputs: Tensor, ann: Tensor, temperature: float) -> Tensor:
-        """The divergence of the probabilities of each place's classes."""
+        """Return the divergence of the probabilities of each place's classes."""
         return divergence(_two(outputs), _two(ann), temperature)
 
     def answers(self, outputs: Tensor) -> Tensor:
-        """The class of each place, ``[B, H, W]``."""
+        """Return the class of each place, ``[B, H, W]``."""
         return _two(outputs).argmax(1)
 
     def confidence(self, outputs: Tensor) -> Tensor:
-        """The margin of the two most probable classes of a place, the mean over places."""
+        """Return the margin of a place's two most probable classes, averaged over places."""
         each = margin(_two(outputs.flatten(0, 1)), 1)
         return each.reshape(*outputs.shape[:2], -1).mean(2)
 
 
 def _two(outputs: Tensor) -> Tensor:
-    """Outputs with an axis of classes: one logit stands against 0."""
+    """Return outputs with an axis of classes: one logit stands against 0."""
     if outputs.shape[1] > 1:
         return outputs
     return torch.cat([torch.zeros_like(outputs), outputs], 1)

@@ -21,7 +21,7 @@ CLASSES = ("classification", "none")
 def table(
     task: str, names: Sequence[str], order: Tensor, labels: Tensor | None, outputs: Tensor
 ) -> str:
-    """A row a sample: its number in the split, its label, what the network says, and the outputs.
+    """Return a row for each sample: number in the split, label, the network's answer, outputs.
 
     Of maps it has each sample's scores in place of them; see :func:`arrays`. Columns of labels are
     empty if there are none.
@@ -47,7 +47,7 @@ def table(
 
 
 def arrays(task: str, order: Tensor, outputs: Tensor) -> bytes:
-    """An ``.npz`` of maps: ``samples [n]``, and ``answers``: classes, or else the outputs."""
+    """Return an ``.npz`` of maps: ``samples [n]``, and ``answers``: classes, else outputs."""
     answers = TASKS.recall(task).answers(outputs).numpy()
     if answers.dtype.kind == "i" and answers.max() < 256:
         answers = answers.astype(np.uint8)
@@ -57,7 +57,7 @@ def arrays(task: str, order: Tensor, outputs: Tensor) -> bytes:
 
 
 def scores(task: str, labels: Tensor | None, outputs: Tensor) -> Values:
-    """The scores of all samples; none without labels, or for a task that has none."""
+    """Return the scores of all samples; none without labels, or for a task that has none."""
     found = TASKS.recall(task)
     if labels is None or not found.supervised:
         return {}
@@ -80,7 +80,7 @@ def _of_classes(
 
 
 def _label(names: Sequence[str], label: Any) -> str:
-    """The name of a class; without labels for a task they may be anything."""
+    """Return the name of a class; without labels for a task they may be anything."""
     whole = isinstance(label, int) and 0 <= label < len(names)
     return names[label] if whole else str(label)
 

@@ -82,7 +82,7 @@ class Case:
         return f"{self.law.name} [{self.setting}]" if self.setting else self.law.name
 
     def broken(self) -> str:
-        """What is wrong in words, whatever the method raises; empty if the law holds."""
+        """Say what is wrong, whatever the method raises; empty if the law holds."""
         try:
             self()
         except Exception as error:  # whatever the user's method raises
@@ -93,14 +93,14 @@ class Case:
 
 
 def variants(params: type[Parameters]) -> list[dict[str, Any]]:
-    """Settings to check laws with: the defaults, and a method's examples or alternatives."""
+    """Return settings to check laws with: the defaults, and a method's examples or alternatives."""
     return [
         {**params.trial, **setting} for setting in ({}, *(params.examples or _alternatives(params)))
     ]
 
 
 def _alternatives(params: type[Parameters]) -> Iterator[dict[str, Any]]:
-    """Each value of each switch that is not its default."""
+    """Yield each value of each switch that is not its default."""
     for name, switch in params.model_fields.items():
         values: tuple[Any, ...] = ()
         if switch.annotation is bool:
@@ -111,7 +111,7 @@ def _alternatives(params: type[Parameters]) -> Iterator[dict[str, Any]]:
 
 
 def in_words(params: Mapping[str, Any]) -> str:
-    """A setting of parameters: ``levels=4 omega=bounded``."""
+    """Write a setting of parameters in words: ``levels=4 omega=bounded``."""
     return " ".join(f"{name}={value}" for name, value in params.items())
 
 
@@ -144,11 +144,11 @@ class Kind(Generic[Subject]):
         return name.partition(":")[0] in self.registry.names()
 
     def load(self, name: str) -> Any:
-        """The method of a name."""
+        """Return the method of a name."""
         return (self.loads or self.registry.load)(name)
 
     def cases(self, method: Any) -> Iterator[Case]:
-        """Each law for each subject of a method."""
+        """Yield each law for each subject of a method."""
         for law in self.laws:
             for setting, subject in self.subjects(method):
                 yield Case(law, subject, setting, law.unless(subject))

@@ -40,18 +40,18 @@ P = ParamSpec("P")
 def dyadic(
     shape: Iterable[int], seed: int = 0, low: int = -8, high: int = 9, unit: float = 1 / 8
 ) -> Tensor:
-    """Random multiples of ``unit`` from ``low*unit`` to below ``high*unit``."""
+    """Draw random multiples of ``unit`` from ``low*unit`` to below ``high*unit``."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(low, high, tuple(shape), generator=generator) * unit
 
 
 def images(count: int, shape: tuple[int, ...] = IMAGE, seed: int = 1) -> Tensor:
-    """Samples with values in 0..1, ``[count, *shape]``."""
+    """Draw samples with values in 0..1, ``[count, *shape]``."""
     return dyadic((count, *shape), seed, 0, 9)
 
 
 def rounded(module: nn.Module, unit: float = 1 / 32) -> nn.Module:
-    """The module with every parameter doubled and rounded to a multiple of ``unit``."""
+    """Return the module with every parameter doubled and rounded to a multiple of ``unit``."""
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.copy_((2 * parameter / unit).round() * unit)
@@ -69,7 +69,7 @@ class Block(nn.Module):
         self.shortcut = nn.Conv2d(inputs, outputs, 1) if shortcut else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, inputs, H, W] -> [B, outputs, H, W]``."""
+        """Compute ``[B, inputs, H, W] -> [B, outputs, H, W]``."""
         y: Tensor = self.relu2(self.conv2(self.relu1(self.conv1(x))) + self.shortcut(x))
         return y
 
@@ -83,7 +83,7 @@ class Fork(nn.Module):
         self.relu1, self.relu2 = nn.ReLU(), nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, inputs, H, W] -> [B, 5, H, W]``."""
+        """Compute ``[B, inputs, H, W] -> [B, 5, H, W]``."""
         return torch.cat([self.relu1(self.left(x)), self.relu2(self.right(x))], 1)
 
 
@@ -105,7 +105,7 @@ def _ending(channels: int, size: int) -> list[nn.Module]:
 
 @_seeded
 def vgg(pool: nn.Module | None = None) -> nn.Module:
-    """Two convolutions with a pooling between them, average by default."""
+    """Return two convolutions with a pooling between them, average by default."""
     return nn.Sequential(
         nn.Conv2d(2, 4, 3, padding=1),
         nn.ReLU(),
@@ -117,39 +117,39 @@ def vgg(pool: nn.Module | None = None) -> nn.Module:
 
 
 def max_pooled() -> nn.Module:
-    """Max pooling with overlapping and padded windows."""
+    """Return max pooling with overlapping and padded windows."""
     return vgg(nn.MaxPool2d(3, stride=2, padding=1))
 
 
 @_seeded
 def residual(shortcut: bool = False) -> nn.Module:
-    """A residual block behind a convolution."""
+    """Return a residual block behind a convolution."""
     stem = nn.Conv2d(2, 3, 3, padding=1), nn.ReLU()
     return nn.Sequential(*stem, Block(3, 3, shortcut), *_ending(3, 6))
 
 
 @_seeded
 def forked() -> nn.Module:
-    """A concatenation behind a convolution."""
+    """Return a concatenation behind a convolution."""
     return nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), Fork(3), *_ending(5, 4))
 
 
 @_seeded
 def mlp() -> nn.Module:
-    """Three linear layers."""
+    """Return three linear layers."""
     hidden = nn.Linear(72, 9), nn.ReLU(), nn.Linear(9, 7), nn.ReLU()
     return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(7, 4))
 
 
 @_seeded
 def one_layer() -> nn.Module:
-    """One layer of neurons between linear layers."""
+    """Return one layer of neurons between linear layers."""
     return nn.Sequential(nn.Flatten(), nn.Linear(72, 5), nn.ReLU(), nn.Linear(5, 4))
 
 
 @_seeded
 def mixed() -> nn.Module:
-    """Max pooling, a residual sum with a convolution as shortcut, and a concatenation."""
+    """Return max pooling, a residual sum with a convolution as shortcut, and a concatenation."""
     stem = nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, stride=2, padding=1)
     return nn.Sequential(*stem, Block(3, 4, shortcut=True), Fork(4), *_ending(5, 3))
 
@@ -178,13 +178,13 @@ class TwoLevels(CausalNeuron[Tensor]):
     levels = 2
 
     def initial(self, sample: Tensor) -> Tensor:
-        """Zero."""
+        """Return zero."""
         return torch.zeros_like(sample)
 
     def step(
         self, current: Tensor, state: Tensor, keep: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """One step."""
+        """Compute one step."""
         unit = self.theta(current) / 2
         potential = state + current
         count = torch.floor(potential / unit).clamp(0, 2)
@@ -192,7 +192,7 @@ class TwoLevels(CausalNeuron[Tensor]):
 
 
 def captured(module: nn.Module, shape: tuple[int, ...] = IMAGE) -> tuple[Graph, dict[str, Tensor]]:
-    """Graph and tensors of a module with dyadic weights, BatchNorm folded."""
+    """Return graph and tensors of a module with dyadic weights, BatchNorm folded."""
     graph, tensors = fold(*capture(rounded(module), shape)[:2])
     return graph, dict(tensors)
 
@@ -209,7 +209,7 @@ def spiking(
     T: int = 1,
     coding: Coding | None = None,
 ) -> SpikingNetwork:
-    """A spiking network in evaluation mode.
+    """Return a spiking network in evaluation mode.
 
     Args:
         module: the ANN; its weights are rounded.
@@ -239,7 +239,7 @@ def with_neurons(
     T: int = 1,
     coding: Coding | None = None,
 ) -> SpikingNetwork:
-    """A spiking network of a graph and its tensors; for the rest see :func:`spiking`."""
+    """Return a spiking network of a graph and its tensors; for the rest see :func:`spiking`."""
     thetas = [theta] * len(graph.sites) if isinstance(theta, float) else theta
     code = coding or RateCoding()
     neurons = {
@@ -259,7 +259,7 @@ def checkpoint(
     timesteps: int = 8,
     **how: Any,
 ) -> Checkpoint:
-    """A converted checkpoint of a module with its weights as they are, BatchNorm as trained.
+    """Return a converted checkpoint of a module with its own weights, BatchNorm as trained.
 
     Args:
         module: the ANN.
@@ -291,12 +291,12 @@ def checkpoint(
 
 
 def channels_last(snn: SpikingNetwork) -> SpikingNetwork:
-    """The network in channels-last memory, as :func:`spiking_network` makes it."""
+    """Return the network in channels-last memory, as :func:`spiking_network` makes it."""
     return snn.to(memory_format=torch.channels_last)
 
 
 def context_of(snn: SpikingNetwork, timesteps: int, v0: float = 0.5) -> MetricContext:
-    """What metrics have to know of a network that runs T steps."""
+    """Return what metrics have to know of a network that runs T steps."""
     return MetricContext(
         analysis=snn.analysis,
         network=snn.network.views(),
@@ -325,7 +325,7 @@ def measured(
     found: Figures | None = None,
     needs: ObserverNeeds | None = None,
 ) -> Figures:
-    """The figures of metrics.
+    """Return the figures of metrics.
 
     Args:
         snn: the network.

@@ -16,7 +16,7 @@ KINDS = (
 
 
 def laws(method: Any, kind: str | None = None) -> list[Case]:
-    """All laws that can be asked of a method, each a function without arguments.
+    """Return all laws that can be asked of a method, each a function without arguments.
 
     Args:
         method: a class or object; or a name, as options of commands take it: ``lm-ht``,
@@ -30,7 +30,7 @@ def laws(method: Any, kind: str | None = None) -> list[Case]:
 
 
 def every_case(method: Any, kind: str | None = None) -> list[Case]:
-    """As :func:`laws`, with those that can't be asked of this method."""
+    """Return what :func:`laws` returns, with those laws that can't be asked of this method."""
     kinds = [_kind(name) for name in ([kind] if kind else KINDS)]
     given = method
     if isinstance(method, str):
@@ -76,42 +76,42 @@ def check(method: Any, kind: str | None = None) -> None:
 
 
 def check_neuron(method: Any) -> None:
-    """:func:`check` a subclass of :class:`snnconv.neurons.base.Neuron`, or the name of one."""
+    """Apply :func:`check` to a :class:`snnconv.neurons.base.Neuron`, or its name."""
     check(method, "neurons")
 
 
 def check_norm(method: Any) -> None:
-    """:func:`check` a subclass of :class:`snnconv.neurons.norms.base.Norm`, or the name of one."""
+    """Apply :func:`check` to a :class:`snnconv.neurons.norms.base.Norm`, or its name."""
     check(method, "norms")
 
 
 def check_statistic(method: Any) -> None:
-    """:func:`check` a :class:`snnconv.calibration.histogram.Statistic`, or the name of one."""
+    """Apply :func:`check` to a :class:`snnconv.calibration.histogram.Statistic`, or its name."""
     check(method, "statistics")
 
 
 def check_correction(method: Any) -> None:
-    """:func:`check` a subclass of :class:`snnconv.corrections.base.Correction`, or its name."""
+    """Apply :func:`check` to a :class:`snnconv.corrections.base.Correction`, or its name."""
     check(method, "corrections")
 
 
 def check_dataset(method: Any) -> None:
-    """:func:`check` a data set, as ``--data`` takes it, or a function that returns one."""
+    """Apply :func:`check` to a data set, as ``--data`` takes it, or to a function that makes one."""
     check(method, "datasets")
 
 
 def check_export(method: Any) -> None:
-    """:func:`check` a subclass of :class:`snnconv.exports.base.Export`, or the name of one."""
+    """Apply :func:`check` to a :class:`snnconv.exports.base.Export`, or its name."""
     check(method, "exports")
 
 
 def check_metric(method: Any) -> None:
-    """:func:`check` a subclass of :class:`snnconv.metrics.base.Metric`, or the name of one."""
+    """Apply :func:`check` to a :class:`snnconv.metrics.base.Metric`, or its name."""
     check(method, "metrics")
 
 
 def check_task(method: Any) -> None:
-    """:func:`check` an instance of a subclass of :class:`snnconv.tasks.base.Task`, or its name."""
+    """Apply :func:`check` to a :class:`snnconv.tasks.base.Task`, or its name."""
     check(method, "tasks")
 
 

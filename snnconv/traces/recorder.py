@@ -101,6 +101,6 @@ class Recorder:
 
 
 def _by_sample(values: Tensor) -> NDArray[Any]:
-    """``[T, B, *N] -> [B, T, *N]``."""
+    """Reorder ``[T, B, *N] -> [B, T, *N]``."""
     found: NDArray[np.float32] = values.detach().transpose(0, 1).cpu().numpy()
     return found

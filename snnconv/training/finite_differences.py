@@ -58,7 +58,7 @@ def follow_differences(
 
 
 def first_weight(network: Network) -> Tensor:
-    """The weight of the first layer that has one."""
+    """Return the weight of the first layer that has one."""
     layers = (node for node in network.graph.nodes if OPS[node.op].role is Role.SYNAPSE)
     return network.tensor(next(layers).tensors["weight"])
 
@@ -69,7 +69,7 @@ def _set(surrogates: list[Surrogate], before: list[float], change: float) -> Non
 
 
 def evenly(weight: Tensor, most: int) -> tuple[Tensor, ...]:
-    """Where some entries of a weight lie, evenly spread, as an index."""
+    """Return the indices of some entries of a weight, evenly spread."""
     number = min(most, weight.numel())
     return torch.unravel_index(torch.arange(number) * weight.numel() // number, weight.shape)
 
@@ -78,7 +78,7 @@ def evenly(weight: Tensor, most: int) -> tuple[Tensor, ...]:
 def differences(
     loss: Callable[[], Tensor], weight: Tensor, entries: tuple[Tensor, ...], epsilon: float
 ) -> Tensor:
-    """The finite differences of a loss by entries of a weight, which is left as it was."""
+    """Return finite differences of a loss by a weight's entries; the weight stays as it was."""
     found = []
     for entry in zip(*(axis.tolist() for axis in entries), strict=True):
         own = weight[entry].clone()

@@ -48,7 +48,7 @@ class Tally:
         self._rows.append(self._task.rows(outputs[None], targets)[0].cpu())
 
     def scores(self) -> Values:
-        """Every score of the task, of all processes' samples; the one that decides comes first.
+        """Return every score of the task, over all processes; the one that decides comes first.
 
         Raises:
             CheckFailedError: these samples leave the one that decides undefined.
@@ -66,11 +66,11 @@ class Tally:
         return found
 
     def score(self) -> float:
-        """The score that decides; see :meth:`scores`."""
+        """Return the score that decides; see :meth:`scores`."""
         return next(value for value in self.scores().values() if value is not None)
 
     def right(self) -> str:
-        """Which samples are right, a bit each; empty for scores that are no share of them."""
+        """Return which samples are right, a bit each; empty for other scores than shares."""
         score = self._task.scores(self._outputs)[0]
         right = self._task.right(self._all()) if score.outcome else None
         return "" if right is None else packed(right)
@@ -92,7 +92,7 @@ def ann_score(
     device: torch.device,
     progress: Progress,
 ) -> float:
-    """The score that decides of an ANN, in evaluation mode."""
+    """Return the score that decides for an ANN, in evaluation mode."""
     network.eval()
     tally, mine = Tally(info.task, len(order), device), distributed.share(order)
     with progress.task("validate", len(mine)) as advance:

@@ -180,7 +180,7 @@ def _told(score: Score, value: float) -> str:
 
 
 def _left(rows: list[EpochRow], epochs: int) -> str:
-    """How long the epochs to come will take, if they take as long as the last three did."""
+    """Return how long the epochs to come will take, at the pace of the last three."""
     last, left = rows[-3:], epochs - rows[-1].epoch
     expected = left * sum(row.seconds for row in last) / len(last)
     return f", about {seconds(expected)} left" if left else ""

@@ -15,7 +15,7 @@ from snnconv.neurons.norms.base import NORMS, make_norm
 
 
 def named_norm(config: NeuronTrainingConfig) -> NormInfo | None:
-    """What the options name, its parameters complete; none if they name none.
+    """Return what the options name, its parameters complete; None if they name none.
 
     Raises:
         UsageError: there is no such norm, or it has no such parameters.
@@ -36,7 +36,7 @@ def named_norm(config: NeuronTrainingConfig) -> NormInfo | None:
 def with_norm(
     checkpoint: Checkpoint, info: NormInfo | None, timesteps: int, trained: bool
 ) -> Checkpoint:
-    """The checkpoint of a network with neurons, with a norm in the place of its BatchNorm.
+    """Return a network's checkpoint with a norm instead of its BatchNorm.
 
     Args:
         checkpoint: with neurons.

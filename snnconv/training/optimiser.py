@@ -44,7 +44,7 @@ def optimiser(module: nn.Module, config: OptimiserConfig) -> torch.optim.Optimiz
 
 
 def by_group(module: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """What is trained, by group: weights of layers, one-dimensional ones, and those of neurons."""
+    """Return what is trained, by group: weights of layers, one-dimensional ones, and neurons'."""
     of_neurons = {
         id(p) for part in module.modules() if isinstance(part, Neuron) for p in part.parameters()
     }
@@ -66,7 +66,7 @@ SAVED = {
 
 
 def saved(descent: torch.optim.Optimizer, module: nn.Module) -> dict[str, Tensor]:
-    """What an optimiser knows of each parameter, ``<section>/<parameter>``."""
+    """Return what an optimiser knows of each parameter, ``<section>/<parameter>``."""
     return {
         f"{section}/{name}": known[key]
         for name, parameter in module.named_parameters()
@@ -116,7 +116,7 @@ class Average:
 
     @torch.no_grad()
     def update(self) -> None:
-        """After a step of the optimiser."""
+        """Follow the tensors after a step of the optimiser."""
         for name, tensor in self._module.state_dict().items():
             if name in self.tensors:
                 self.tensors[name].lerp_(tensor, 1 - self._decay)

@@ -36,13 +36,13 @@ def timed(work: Callable[[], None], device: torch.device, weigh: bool = False) -
 
 
 def least(costs: Iterable[StepCost]) -> StepCost:
-    """The least of each cost: whatever else a machine does makes a step slower, never faster."""
+    """Return the least of each cost: what else a machine does makes steps slower, never faster."""
     columns = zip(*costs, strict=True)
     return StepCost(*(min((x for x in row if x is not None), default=None) for row in columns))
 
 
 def peak_bytes(work: Callable[[], None], device: torch.device) -> int:
-    """The bytes that tensors of some work take at most at one time, beyond those before."""
+    """Return the most bytes that some work's tensors take at one time, beyond those before."""
     if device.type == "cuda":
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)

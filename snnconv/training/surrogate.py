@@ -10,7 +10,7 @@ from snnconv.neurons.surrogates.base import SURROGATES
 
 
 def named_surrogate(config: NeuronTrainingConfig, sites: Iterable[str]) -> SurrogateInfo | None:
-    """What the options name, its parameters complete; none if they name none.
+    """Return what the options name, its parameters complete; None if they name none.
 
     Args:
         config: the options.

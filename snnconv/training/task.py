@@ -11,7 +11,7 @@ from snnconv.tasks.base import TASKS, Task, refuse_labels
 def trained_task(
     config: OptimiserConfig, dataset: Dataset, network: Checkpoint, taught: bool = False
 ) -> tuple[Task, Score]:
-    """The task that a network is trained for, and the score that decides.
+    """Return the task that a network is trained for, and the score that decides.
 
     Args:
         config: the options.
@@ -32,7 +32,7 @@ def trained_task(
 
 
 def _without_targets(dataset: Dataset, taught: bool) -> UsageError:
-    """The error for a training that neither labels nor an ANN tell what outputs should be."""
+    """Return the error for a training without labels and without an ANN, which lacks a target."""
     spec, name = dataset.info.spec, dataset.info.task
     found = f"data set '{spec}', which has none"
     if dataset.train.labels is not None:

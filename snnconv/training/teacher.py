@@ -23,7 +23,7 @@ class Teacher:
 
     @torch.no_grad()
     def answer(self, x: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """The outputs ``[B, *out]`` of samples, and the activations of every site ``[B, *N]``."""
+        """Return the outputs ``[B, *out]`` of samples, and each site's activations ``[B, *N]``."""
         activations: dict[str, Tensor] = {}
 
         def evaluate(node: Node, inputs: list[Tensor]) -> Tensor:
@@ -36,7 +36,7 @@ class Teacher:
 
 
 def teacher_of(checkpoint: Checkpoint, device: torch.device) -> Teacher:
-    """The ANN that was converted into a checkpoint's network.
+    """Return the ANN that was converted into a checkpoint's network.
 
     Raises:
         UsageError: none was.

@@ -48,7 +48,7 @@ class Block(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, C, H, W] -> [B, C_out, H/stride, W/stride]``."""
+        """Compute ``[B, C, H, W] -> [B, C_out, H/stride, W/stride]``."""
         inner = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
         out: Tensor = self.relu2(inner + self.shortcut(x))
         return out
@@ -67,7 +67,7 @@ class SewBlock(Block):
             self.shortcut.append(nn.ReLU())
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, C, H, W] -> [B, C_out, H/stride, W/stride]``."""
+        """Compute ``[B, C, H, W] -> [B, C_out, H/stride, W/stride]``."""
         residual: Tensor = self.relu2(self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x))))))
         skipped: Tensor = self.shortcut(x)
         match self.join:
@@ -148,7 +148,7 @@ class ResNet(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, C, H, W] -> [B, classes]``."""
+        """Compute ``[B, C, H, W] -> [B, classes]``."""
         logits: Tensor = self.classifier(self.flatten(self.pool(self.stages(self.stem(x)))))
         return logits
 

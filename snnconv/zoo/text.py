@@ -47,7 +47,7 @@ class Recurrent(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, length] -> [B, classes]``."""
+        """Compute ``[B, length] -> [B, classes]``."""
         sequence, _ = self.recurrent(self.embedding(x.long()))
         logits: Tensor = self.classifier(sequence.mean(1))
         return logits

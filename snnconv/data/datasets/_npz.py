@@ -42,17 +42,17 @@ _NUMBERS = (
 
 
 def refusal(file: Path, found: str, remedy: str) -> UnsupportedError:
-    """The error for a file that is no data set."""
+    """Return the error for a file that is no data set."""
     return UnsupportedError(f"{file} can't be used as a data set", found, remedy)
 
 
 def kind(array: Array) -> str:
-    """Shape and type, in words."""
+    """Say shape and type."""
     return f"{list(array.shape)} {array.dtype}"
 
 
 def read(file: Path, check: Callable[[Arrays], object]) -> Arrays:
-    """The arrays of samples, x_train and x_test or x alone, their labels, and what goes with them.
+    """Read the arrays of samples, x_train and x_test or x alone, and what belongs to them.
 
     Args:
         file: the archive.
@@ -100,7 +100,7 @@ def _is_text(array: np.ndarray) -> bool:
 
 
 def _wanted(file: Path, held: Iterable[str]) -> list[str]:
-    """The names of the arrays to be read."""
+    """Return the names of the arrays to be read."""
     held = list(held)
     x = list(_BOTH) if any(name in held for name in _BOTH) else ["x"]
     y = [name.replace("x", "y", 1) for name in x]
@@ -135,7 +135,7 @@ def _check_headers(file: Path, headers: Mapping[str, Header]) -> None:
 
 
 def labels_of(file: Path, name: str, y: Array, classes: bool) -> Tensor:
-    """Labels as a tensor: classes ``[n]`` int64, or of any shape float32, int64 or bool.
+    """Return labels as a tensor: classes ``[n]`` int64, or of any shape float32, int64 or bool.
 
     Args:
         file: for errors.

@@ -20,7 +20,7 @@ RATES = range(1_000, 192_001)
 
 
 def decoder() -> ModuleType:
-    """The package that decodes sound.
+    """Return the package that decodes sound.
 
     Raises:
         UsageError: it is missing.
@@ -72,7 +72,7 @@ def _refuse_cut(file: Path) -> None:
 
 
 def second(wave: Wave, rate: int, wanted: int) -> Wave:
-    """The first second of a waveform at another rate, ``[n] -> [wanted]``.
+    """Return the first second of a waveform at another rate, ``[n] -> [wanted]``.
 
     What is shorter is followed by silence. The frequencies that both rates can hold stay as they
     are, the others go: of a second, the Fourier coefficients are one a hertz, so those below half

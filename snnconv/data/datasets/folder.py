@@ -131,7 +131,7 @@ def _load(source: Source) -> Dataset:
 
 
 def _size(query: str, option: int | None) -> _Size:
-    """How images are scaled and cut: what stands behind the question mark, or ``--size``.
+    """Return how images are scaled and cut, from behind the question mark or from ``--size``.
 
     Raises:
         UsageError: options that do not go together.
@@ -166,7 +166,7 @@ def _size(query: str, option: int | None) -> _Size:
 
 
 def _parts(folder: Path) -> list[Path]:
-    """The folders of the splits: two, or the one whose images are divided.
+    """Return the folders of the splits: two, or the one whose images are divided.
 
     Raises:
         UsageError: there are no class folders.

@@ -100,7 +100,7 @@ def _load(source: Source) -> Dataset:
 
 
 def _labels(file: Path, arrays: Arrays, classes: bool) -> list[Tensor | None]:
-    """Labels of each split; none where the file has none. ``classes`` is as in a Source."""
+    """Return labels of each split; None if the file has none. ``classes`` is as in a Source."""
     names = ["y"] if "y" in arrays or "x" in arrays else ["y_train", "y_test"]
     return [
         labels_of(file, name, arrays[name], classes) if name in arrays else None for name in names
@@ -108,7 +108,7 @@ def _labels(file: Path, arrays: Arrays, classes: bool) -> list[Tensor | None]:
 
 
 def _layout(file: Path, arrays: Arrays, name: str, option: str | None) -> Layout | None:
-    """The layout that the user gives, or the file; None if neither does."""
+    """Return the layout that the user gives, or the file; None if neither does."""
     text = option or (str(arrays["layout"]) if "layout" in arrays else None)
     if text is None:
         return None
@@ -164,7 +164,7 @@ def _samples(file: Path, name: str, arrays: Arrays, how: Layout | None, any_rang
 def _classes(
     file: Path, arrays: Arrays, labels: Sequence[Tensor | None], needed: bool
 ) -> tuple[str, ...]:
-    """Names of the classes; none where labels are no classes and the file names none.
+    """Return names of the classes; None if labels are no classes, or if the file has no names.
 
     Args:
         file: for errors.

@@ -74,7 +74,7 @@ def _load(source: Source) -> Dataset:
 
 
 def _prepare(how: Prepare | None, size: int | None) -> Prepare:
-    """Layout first, then size."""
+    """Prepare samples: first their layout, then their size."""
     steps: list[Prepare] = [how] if how else []
     if size is not None:
         resized = Size(size, (size, size))
@@ -90,7 +90,7 @@ def _prepare(how: Prepare | None, size: int | None) -> Prepare:
 
 
 def _texts(spec: str, held: Held, sample: Tensor) -> Dataset:
-    """Token numbers ``[n, L]``, whose words nobody knows.
+    """Return token numbers ``[n, L]``, whose words nobody knows.
 
     Raises:
         UnsupportedError: whole numbers that are none.
@@ -120,7 +120,7 @@ def _texts(spec: str, held: Held, sample: Tensor) -> Dataset:
 
 
 def _classes(held: Held) -> tuple[str, ...]:
-    """Their names; numbers, if nobody names them; none where labels are no classes."""
+    """Return the classes' names, or their numbers; None if labels are no classes."""
     if known := held.train.classes or held.test.classes:
         return known
     labels = [part.labels for part in (held.train, held.test)]

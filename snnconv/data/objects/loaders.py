@@ -27,7 +27,7 @@ def is_hugging_face(data: object) -> bool:
 
 
 def of_hugging_face(data: Any) -> Part:
-    """A data set of the package ``datasets``: in a table, or a stream of samples."""
+    """Return a data set from one of the package ``datasets``: a table, or a stream of samples."""
     names = tuple(data.column_names or ())
     label = next((name for name in LABELS if name in names), None)
     classes = tuple(getattr((data.features or {}).get(label), "names", None) or ())
@@ -39,7 +39,7 @@ def of_hugging_face(data: Any) -> Part:
 
 
 def of_dataset(data: Any) -> Part:
-    """A ``torch.utils.data.Dataset``, or what is used like one.
+    """Return a data set from a ``torch.utils.data.Dataset``, or from what is used like one.
 
     Raises:
         UnsupportedError: it has no length.
@@ -56,7 +56,7 @@ def of_dataset(data: Any) -> Part:
 
 
 def of_loader(loader: DataLoader[Any]) -> Part:
-    """A ``DataLoader``: all samples that it goes through, each once, ordered by their indices.
+    """Return a data set of all samples of a ``DataLoader``, each once, ordered by their indices.
 
     Its order, ``shuffle`` and ``drop_last`` change nothing: a stage draws samples itself.
     """
@@ -82,7 +82,7 @@ def of_loader(loader: DataLoader[Any]) -> Part:
 
 
 def _told(batches: Iterable[Any], unit: str) -> Iterator[Any]:
-    """The batches; if whatever gives them fails, the error says after how many."""
+    """Yield the batches; if their source fails, the error says after how many."""
     stream, count = iter(batches), 0
     while True:
         try:
@@ -106,7 +106,7 @@ def streamed(
     classes: tuple[str, ...] = (),
     unit: str = "batches",
 ) -> Part:
-    """Batches that are read to their end, and kept: a generator, a list, a loader of a stream.
+    """Return a data set of batches, read to their end: a generator, a list, a loader of a stream.
 
     Args:
         batches: of values ``[B, ...]``, of pairs, or of mappings.
@@ -173,7 +173,7 @@ def _length(data: Any) -> int | None:
 
 
 def _indices(loader: DataLoader[Any]) -> list[int]:
-    """Those that a loader goes through; its own generator stays as it is."""
+    """Return the indices that a loader goes through; its own generator stays as it is."""
     own = loader.generator
     state = own.get_state() if own is not None else None
     sampler: Any = loader.batch_sampler
@@ -187,7 +187,7 @@ def _indices(loader: DataLoader[Any]) -> list[int]:
 
 
 def _targets(data: Any) -> Any:
-    """Labels that a data set knows without reading samples."""
+    """Return labels that a data set knows without reading samples."""
     if isinstance(data, TensorDataset):
         return data.tensors[1] if len(data.tensors) > 1 else None
     if isinstance(data, Subset):
@@ -201,7 +201,7 @@ def _targets(data: Any) -> Any:
 
 
 def _classes(data: Any) -> tuple[str, ...]:
-    """Names of the classes that a data set knows, as torchvision's do."""
+    """Return names of the classes that a data set knows, as torchvision's do."""
     if isinstance(data, Subset):
         return _classes(data.dataset)
     if isinstance(data, ConcatDataset):

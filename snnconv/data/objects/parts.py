@@ -28,7 +28,7 @@ class Part(Protocol):
         ...
 
     def __len__(self) -> int:
-        """How many samples."""
+        """Return how many samples there are."""
         ...
 
     @property
@@ -37,7 +37,7 @@ class Part(Protocol):
         ...
 
     def samples(self, indices: Tensor, prepare: Prepare) -> Tensor:
-        """The samples at these indices, prepared: ``[len(indices), ...]``."""
+        """Return the samples at these indices, prepared: ``[len(indices), ...]``."""
         ...
 
 
@@ -112,7 +112,7 @@ class IndexedPart:
             ) from error
 
     def _labels(self, known: Sequence[Any] | Tensor | None) -> Tensor | None:
-        """Those that are known, if the items say the same; else those of all items."""
+        """Return the labels that are known, if the items say the same; else those of all items."""
         n = len(self)
         if known is not None:
             order = list(self._indices)
@@ -133,7 +133,7 @@ class IndexedPart:
 def other_shape(
     first: tuple[int, ...], index: int, shape: tuple[int, ...], what: str = "samples"
 ) -> SnnconvError:
-    """The error for samples of different shapes."""
+    """Return the error for samples of different shapes."""
     return refusal(
         f"{what} of shape {list(first)} and, at index {index}, {list(shape)}",
         "bring all samples to one shape before: resize or crop images, pad sequences",

@@ -26,12 +26,12 @@ class Pair(NamedTuple):
 
 
 def refusal(found: str, remedy: str) -> UnsupportedError:
-    """The error for data that can't be used."""
+    """Return the error for data that can't be used."""
     return UnsupportedError("data can't be used", found, remedy)
 
 
 def pair(item: Any) -> Pair:
-    """What of an item are values, and what is the label; None where there is no label.
+    """Return an item's values and its label; None if there is no label.
 
     Args:
         item: values alone; a tuple or list of values, label and anything else; or a mapping with
@@ -74,7 +74,7 @@ def is_numbers(item: object) -> bool:
 
 
 def tensor(value: Any, what: str) -> Tensor:
-    """A value as a tensor on the CPU: a tensor, an array, a number, a list, or an image of Pillow.
+    """Return a value as a tensor on the CPU: a tensor, array, number, list, or image of Pillow.
 
     Args:
         value: to be read.
@@ -120,7 +120,7 @@ def _no_numbers(value: Any, what: str, array: Any = None) -> UnsupportedError:
 
 
 def _image(image: Any, what: str) -> Tensor:
-    """An image of Pillow as ``[C, H, W]`` uint8: grey if it is grey, else red, green and blue."""
+    """Return an image of Pillow as ``[C, H, W]`` uint8, in grey or in red, green and blue."""
     if image.mode in ("I", "F", "I;16"):
         raise refusal(
             f"{what} of Pillow's mode '{image.mode}', more than 8 bit a channel",
@@ -131,7 +131,7 @@ def _image(image: Any, what: str) -> Tensor:
 
 
 def labels(values: Any) -> Tensor | None:
-    """Labels of all samples as one tensor ``[n, ...]``: int64, float32 or bool.
+    """Return labels of all samples as one tensor ``[n, ...]``: int64, float32 or bool.
 
     Raises:
         UnsupportedError: they are no numbers, or differ in shape.

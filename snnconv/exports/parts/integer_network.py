@@ -106,7 +106,7 @@ class IntegerNetwork:
 
 
 def packed(network: IntegerNetwork) -> bytes:
-    """The file's content."""
+    """Return the file's content."""
     head = [VERSION, len(network.layers), network.timesteps, *network.shape]
     head += [network.weight_bytes, network.input_bits, network.state_bits]
     parts = [MAGIC, _words(*head), struct.pack("<2f", network.input_scale, network.output_scale)]
@@ -136,7 +136,7 @@ class _Reader:
         self.content, self.at = content, 0
 
     def take(self, form: str) -> tuple[Any, ...]:
-        """The next values, as :mod:`struct` has them."""
+        """Return the next values, as :mod:`struct` has them."""
         size = struct.calcsize(form)
         if self.at + size > len(self.content):
             raise LayoutError(f"it ends after {len(self.content)} bytes")
@@ -163,7 +163,7 @@ class _Reader:
 
 
 def unpacked(content: bytes) -> IntegerNetwork:
-    """A network from a file's content.
+    """Read a network from a file's content.
 
     Raises:
         LayoutError: it is not a file of this format.

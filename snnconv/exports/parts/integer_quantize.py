@@ -55,7 +55,7 @@ class Widths:
 
 
 def quantized(subject: Subject, widths: Widths) -> tuple[IntegerNetwork, dict[str, int]]:
-    """The network, and the layers of neurons by the sites that they were."""
+    """Return the network, and the layers of neurons by the sites that they were."""
     return _Quantizer(subject, widths).network()
 
 
@@ -72,7 +72,7 @@ class _Quantizer:
         self.shifts: dict[str, int] = {}
 
     def network(self) -> tuple[IntegerNetwork, dict[str, int]]:
-        """The whole network."""
+        """Return the whole network."""
         layers: list[IntegerLayer] = []
         numbers, sites = {INPUT: 0}, {}
         self.means: dict[str, Tensor] = {INPUT: torch.zeros(())}
@@ -100,7 +100,7 @@ class _Quantizer:
         ), sites
 
     def _range(self) -> float:
-        """The largest normalised number, for raw values in 0..1, or -1..1 of what is no image."""
+        """Return the largest normalised number, for raw values in 0..1, or -1..1 without images."""
         data = self.subject.checkpoint.data
         lowest = 0.0 if len(data.shape) == 3 else -1.0
         ends = [
@@ -111,7 +111,7 @@ class _Quantizer:
         return max(ends)
 
     def _grouped(self) -> dict[str, str]:
-        """The membrane whose unit each layer's output has; layers of neurons have their own."""
+        """Return the membrane that gives each layer's output its unit; neurons have their own."""
         parent: dict[str, str] = {}
 
         def root(name: str) -> str:
@@ -140,7 +140,7 @@ class _Quantizer:
         return True
 
     def _unit(self, name: str) -> Tensor:
-        """The unit of a layer's output: 1 of spikes, the scale of the input, or its group's."""
+        """Return a layer output's unit: 1 for spikes, the input's scale, or its group's."""
         if name == INPUT:
             return torch.tensor(self.input_scale)
         if name != "output" and not self._is_current(name):
@@ -149,7 +149,7 @@ class _Quantizer:
         return self._of_membrane(name)
 
     def _of_membrane(self, name: str) -> Tensor:
-        """The unit of a group: of its layers' outputs, and of the membrane that takes them."""
+        """Return a group's unit: for its layers' outputs, and for the membrane that takes them."""
         group = self.groups[name]
         if group not in self.units:
             least = ROOM / 2 ** (self.widths.state_bits - 1)
@@ -162,7 +162,7 @@ class _Quantizer:
         return self.units[group]
 
     def _fitted(self, group: str) -> Tensor:
-        """The unit of least mean square error of a group's weights."""
+        """Return the unit of least mean square error of a group's weights."""
         rows = [
             self._weight(layer).flatten(1)
             for layer in self.graph.layers
@@ -179,7 +179,7 @@ class _Quantizer:
         return (best[0] if one else best).float()
 
     def _weight(self, layer: Layer) -> Tensor:
-        """Weights on whole numbers: what the input's unit is, is in them."""
+        """Return weights on whole numbers, which include the unit of their input."""
         assert layer.weight is not None
         unit = self._unit(layer.sources[0]).expand(layer.weight.shape[1])
         return layer.weight * unit.reshape(1, -1, *[1] * (layer.weight.dim() - 2))
@@ -187,7 +187,7 @@ class _Quantizer:
     def _source(
         self, name: str, reader: Layer, layers: list[IntegerLayer], numbers: dict[str, int]
     ) -> int:
-        """The number of a source; spikes among currents are multiplied by a threshold first."""
+        """Return a source's number; spikes among currents are multiplied by a threshold first."""
         among = reader.kind == "neurons" or any(map(self._is_current, reader.sources))
         if self._is_current(name) or reader.weight is not None or not among:
             return numbers[name]
@@ -197,7 +197,7 @@ class _Quantizer:
         return len(layers)
 
     def _layer(self, layer: Layer, sources: tuple[int, ...]) -> IntegerLayer:
-        """A layer in whole numbers."""
+        """Return a layer in whole numbers."""
         given = _image(layer.shape)
         if layer.kind == "neurons":
             return self._neurons(layer, sources, given)
@@ -234,7 +234,7 @@ class _Quantizer:
         return replace(made, kind="weights", shift=shift, weight=weight, bias=bias)
 
     def _weights(self, layer: Layer, kernel: Pair) -> tuple[Whole, Whole]:
-        """Weights and biases."""
+        """Return weights and biases."""
         wanted, unit = self._weight(layer), self._unit(layer.name)
         outputs, inputs = wanted.shape[:2]
         each = unit.expand(outputs)
@@ -252,7 +252,7 @@ class _Quantizer:
         return _array(found).reshape(outputs, inputs, *kernel), _whole(bias)
 
     def _mean(self, layer: Layer) -> Tensor:
-        """The mean of a layer's output over the calibration samples, in whole numbers; else 0."""
+        """Return a layer's mean output over calibration samples, in whole numbers; else 0."""
         if layer.kind == "neurons":
             stats = self.subject.checkpoint.calibrated
             assert stats is not None
@@ -266,7 +266,7 @@ class _Quantizer:
         return torch.zeros(())
 
     def _neurons(self, layer: Layer, sources: tuple[int, ...], given: Size) -> IntegerLayer:
-        """Neurons whose threshold is the inverse of their membrane's unit."""
+        """Return neurons whose threshold is the inverse of their membrane's unit."""
         params = self.subject.params
         signed = params if isinstance(params, SignedParams) else None
         theta = (1 / self._of_membrane(layer.name)).expand(given[0])
@@ -304,20 +304,20 @@ def fitted_unit(weights: Tensor, bits: int) -> Tensor:
 
 
 def _image(shape: tuple[int, ...]) -> Size:
-    """A shape as ``C, H, W``."""
+    """Return a shape as ``C, H, W``."""
     channels, *places = shape
     width = places[-1] if places else 1
     return channels, places[0] if len(places) == 2 else 1, width
 
 
 def _pair(numbers: tuple[int, ...], fill: int) -> Pair:
-    """Numbers for height and width."""
+    """Return numbers for height and width."""
     row = [fill, fill, *numbers][-2:]
     return row[0], row[1]
 
 
 def _whole(values: Tensor) -> Whole:
-    """Rounded to 32 bits."""
+    """Round to 32 bits."""
     largest = 2**31 - 1
     return _array(values.double().round().clamp(-largest, largest))
 

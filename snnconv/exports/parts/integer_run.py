@@ -88,7 +88,7 @@ def run(
 
 
 def logits(network: IntegerNetwork, outputs: Whole, first: int = 1) -> Doubles:
-    """What a run says after each step, ``[T, B, D]``: the mean of the outputs so far, at its scale.
+    """Return what a run says after each step, ``[T, B, D]``: the mean so far, at its scale.
 
     Args:
         network: what has run.
@@ -102,7 +102,7 @@ def logits(network: IntegerNetwork, outputs: Whole, first: int = 1) -> Doubles:
 
 
 def _input(network: IntegerNetwork, x: Doubles, saturation: Saturation) -> Whole:
-    """A frame in whole numbers."""
+    """Return a frame in whole numbers."""
     # in float32, as a chip's host would
     wanted = np.round(x.astype(np.float32) / np.float32(network.input_scale)).astype(np.int64)
     largest = 2 ** (network.input_bits - 1) - 1
@@ -113,7 +113,7 @@ def _input(network: IntegerNetwork, x: Doubles, saturation: Saturation) -> Whole
 
 
 def computed(layer: IntegerLayer, given: Whole) -> Whole:
-    """A layer without a state."""
+    """Compute a layer without a state."""
     if layer.kind == "gains":
         return given * layer.bias[:, None, None]
     if layer.kind == "sum":
@@ -130,7 +130,7 @@ def computed(layer: IntegerLayer, given: Whole) -> Whole:
 
 
 def _windows(layer: IntegerLayer, given: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """What each place of the output reads, ``[B, C, OH, OW, KH, KW]``."""
+    """Return what each place of the output reads, ``[B, C, OH, OW, KH, KW]``."""
     (ph, pw), (sh, sw), (dh, dw) = layer.padding, layer.stride, layer.dilation
     padded = np.pad(given, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
     reach = tuple(d * (k - 1) + 1 for d, k in zip(layer.dilation, layer.kernel, strict=True))
@@ -147,7 +147,7 @@ def fire(
     state_bits: int,
     saturation: Saturation,
 ) -> Whole:
-    """One step of neurons: counts, with their state replaced."""
+    """Run one step of neurons: return counts, and replace their state."""
     theta, dead = layer.bias[:, None, None], layer.dead[:, None, None]
     before = state.potentials.get(number)
     if before is None:

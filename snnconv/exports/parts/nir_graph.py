@@ -19,7 +19,7 @@ from snnconv.neurons.lif import Params as LIFParams
 
 
 def nir_graph(nir: Any, subject: Subject, sums: bool, dt: float) -> Any:
-    """The graph.
+    """Return the graph.
 
     Args:
         nir: the package.
@@ -51,7 +51,7 @@ def nir_graph(nir: Any, subject: Subject, sums: bool, dt: float) -> Any:
 
 
 def _node(nir: Any, subject: Subject, layer: Layer, dt: float) -> Any:
-    """A layer as NIR states it."""
+    """Return a layer as NIR states it."""
     match layer.kind:
         case "neurons":
             return _neurons(nir, subject, layer, dt)
@@ -83,7 +83,7 @@ def _conv(nir: Any, layer: Layer, window: Window, weight: Any, bias: Any) -> Any
 
 
 def _neurons(nir: Any, subject: Subject, layer: Layer, dt: float) -> Any:
-    """Neurons with a threshold of 1."""
+    """Return neurons with a threshold of 1."""
     one = _numpy(torch.ones(layer.shape))
     neuron, reset = subject.network.neurons[layer.site], {"reset": _reset(subject)}
     if not isinstance(neuron, LIF):

@@ -67,7 +67,7 @@ _WITH_RULES = {
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """What other programs say of themselves helps no user."""
+    """Silence what other programs say of themselves, which helps no user."""
     before = logging.root.manager.disable
     logging.disable()
     try:
@@ -234,7 +234,7 @@ def _sample_by_sample(
 
 
 def _module(graph: Any, neuron: Callable[[Any], Any]) -> Any:
-    """The graph in torch, with neurons of another program."""
+    """Return the graph in torch, with neurons of another program."""
     import nir
     import nirtorch
     from torch import nn
@@ -268,7 +268,7 @@ def _module(graph: Any, neuron: Callable[[Any], Any]) -> Any:
 
 
 def _logits(found: Any, graph: Any) -> Tensor:
-    """What a program gives, if it has the shape of the graph's output.
+    """Return what a program gives, if it has the shape of the graph's output.
 
     Raises:
         ValueError: it has another.

@@ -94,7 +94,7 @@ def over_time(
 
 
 def _order(graph: Any) -> list[str]:
-    """The nodes, each behind those that it reads.
+    """Return the nodes, each behind those that it reads.
 
     Raises:
         CheckFailedError: they form a circle, or one reads nothing.
@@ -118,7 +118,7 @@ def is_neuron(node: Any) -> bool:
 
 
 def _value(name: str, node: Any, x: Tensor, state: State) -> Tensor:
-    """A node's value at this step, ``[B, *N]``; a neuron's state is replaced."""
+    """Compute a node's value at this step, ``[B, *N]``, and replace a neuron's state."""
     match type(node).__name__:
         case "Input" | "Output":
             return x
@@ -144,7 +144,7 @@ def _value(name: str, node: Any, x: Tensor, state: State) -> Tensor:
 
 
 def _fire(name: str, node: Any, current: Tensor, state: State) -> Tensor:
-    """One step of neurons: an Euler step of their equation, then a reset."""
+    """Run one step of neurons: an Euler step of their equation, then a reset."""
     charge, decay = tensor(node.r) * current, torch.ones(())
     if type(node).__name__ == "LIF":
         share = tensor(node.metadata["dt"]) / tensor(node.tau)
@@ -176,5 +176,5 @@ def text(value: Any) -> str:
 
 
 def window(node: Any) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    """Kernel, stride and padding of a pooling."""
+    """Return kernel, stride and padding of a pooling."""
     return pair(node.kernel_size), pair(node.stride), pair(node.padding)

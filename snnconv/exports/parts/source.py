@@ -45,12 +45,12 @@ class Import:
     alias: str
 
     def called(self) -> str:
-        """What is imported, and the name that it has here."""
+        """Return what is imported, and the name that it has here."""
         own = self.name or self.module
         return own if self.alias == own else f"{own} as {self.alias}"
 
     def line(self) -> str:
-        """The statement of a module."""
+        """Return the statement of a module."""
         return f"import {self.called()}"
 
 
@@ -127,7 +127,7 @@ class Standalone:
     given: Mapping[Key, str] = field(default_factory=dict)
 
     def text(self) -> str:
-        """The definitions, what is referred to first.
+        """Return the definitions, each behind what it refers to.
 
         Raises:
             UnreadableSourceError: two have one name.
@@ -140,7 +140,7 @@ class Standalone:
         return text
 
     def imports(self) -> set[Import]:
-        """What they import.
+        """Return what they import.
 
         Raises:
             UnreadableSourceError: another package than torch.
@@ -169,7 +169,7 @@ class Standalone:
         return source(key[0]), source(key[0]).definitions[key[1]]
 
     def _reachable(self, accessed: frozenset[str]) -> list[Key]:
-        """Depth first, so that each comes after what it refers to."""
+        """Sort depth first, so that each comes behind what it refers to."""
         found: dict[Key, None] = {}
         named: dict[str, Key] = {}
 
@@ -224,7 +224,7 @@ class Standalone:
         return "\n".join(parts)
 
     def _excerpt(self, origin: Source, node: ast.stmt) -> str:
-        """A statement's lines, with the comments above it, and with what can't stand alone gone."""
+        """Return a statement's lines and the comments above it, without what can't stand alone."""
         start, end = node.lineno, node.end_lineno or node.lineno
         decorators = getattr(node, "decorator_list", [])
         gone: set[int] = set()
@@ -253,7 +253,7 @@ class Standalone:
 
 
 def _head(node: ast.expr) -> str:
-    """The first name of ``a.b(c)``."""
+    """Return the first name of ``a.b(c)``."""
     while not isinstance(node, ast.Name):
         following = getattr(node, "func", None) or getattr(node, "value", None)
         if following is None:
@@ -263,13 +263,13 @@ def _head(node: ast.expr) -> str:
 
 
 def _bases(origin: Source, node: ast.ClassDef) -> list[ast.expr]:
-    """Without those that say something to a type checker only."""
+    """Return the bases without those that tell something only to a type checker."""
     plain = [base.value if isinstance(base, ast.Subscript) else base for base in node.bases]
     return [base for base in plain if ast.unparse(base) not in _DROPPED_BASES]
 
 
 def _members(origin: Source, node: ast.ClassDef, accessed: frozenset[str]) -> Iterator[ast.stmt]:
-    """What is kept of a class: all, if torch or Python use it in ways of their own."""
+    """Return what is kept of a class: all, if torch or Python use it in ways of their own."""
     own = [base for base in _bases(origin, node) if isinstance(origin.resolve(_head(base)), tuple)]
     whole = len(own) < len(_bases(origin, node)) and not _is_module(node)
     for member in node.body:
@@ -298,7 +298,7 @@ def _is_module(node: ast.ClassDef) -> bool:
 
 
 def _kept(origin: Source, node: ast.stmt | None, accessed: frozenset[str]) -> Iterator[ast.stmt]:
-    """The statements that are kept of a definition."""
+    """Return the statements that are kept of a definition."""
     if isinstance(node, ast.ClassDef):
         yield from _members(origin, node, accessed)
     elif node is not None:
@@ -306,7 +306,7 @@ def _kept(origin: Source, node: ast.stmt | None, accessed: frozenset[str]) -> It
 
 
 def _references(origin: Source, node: ast.stmt | None, accessed: frozenset[str]) -> Iterator[str]:
-    """The names that a definition needs when it runs."""
+    """Return the names that a definition needs when it runs."""
     if node is None:
         return
     if isinstance(node, ast.ClassDef):
@@ -318,7 +318,7 @@ def _references(origin: Source, node: ast.stmt | None, accessed: frozenset[str])
 
 @functools.cache
 def _names(module: str, kept: ast.stmt) -> tuple[str, ...]:
-    """The names that a statement of a module needs when it runs."""
+    """Return the names that a statement of a module needs when it runs."""
     origin = source(module)
     skipped = {id(name) for name in (*_annotated(kept), *_raised(origin, kept))}
     for decorator in getattr(kept, "decorator_list", []):
@@ -331,12 +331,12 @@ def _names(module: str, kept: ast.stmt) -> tuple[str, ...]:
 
 @functools.cache
 def _attributes(kept: ast.stmt) -> frozenset[str]:
-    """The attributes that a statement uses."""
+    """Return the attributes that a statement uses."""
     return frozenset(each.attr for each in ast.walk(kept) if isinstance(each, ast.Attribute))
 
 
 def _annotated(node: ast.stmt) -> list[ast.Name]:
-    """The names in annotations, which nothing needs when it runs."""
+    """Return the names in annotations, which nothing needs when it runs."""
     annotations: list[ast.expr | None] = []
     for each in ast.walk(node):
         match each:
@@ -354,7 +354,7 @@ def _annotated(node: ast.stmt) -> list[ast.Name]:
 
 
 def _raised(origin: Source, node: ast.stmt) -> list[ast.Name]:
-    """The names of this package's errors where they are raised."""
+    """Return the names of this package's errors where they are raised."""
     return [
         each.exc.func
         for each in ast.walk(node)

@@ -56,7 +56,7 @@ class Count:
     __gt__ = __le__ = __lt__ = __ge__
 
     def __add__(self, other: Any) -> Any:
-        """A count of more steps; of whole numbers, one for each step, the rows of these steps."""
+        """Add a count of more steps; for whole numbers one a step, append these rows."""
         if isinstance(other, Tensor):
             return self.value.to(other.dtype) + other
         return Count(self.value + other, self.asked)
@@ -79,7 +79,7 @@ class Count:
 
 
 def _chosen(first: Tensor, one: Any, other: Any) -> Any:
-    """One state at the first step, and the other later; counts are those of later."""
+    """Choose one state at the first step, and the other later; counts are those of later."""
 
     def choose(some: Any, rest: Any) -> Any:
         return torch.where(first, some, rest) if isinstance(rest, Tensor) else rest
@@ -203,7 +203,7 @@ class Unrolled(nn.Module):
 
 
 def module(subject: Subject) -> tuple[nn.Module, Writer]:
-    """The network as a module file has it, and what wrote that."""
+    """Return the network as a module file has it, and what wrote that."""
     writer = Writer(subject)
     namespace = {"__name__": __name__}  # an existing module, which dataclasses look up
     exec(compile(writer.text("exported"), "exported", "exec"), namespace)
@@ -217,7 +217,7 @@ def module(subject: Subject) -> tuple[nn.Module, Writer]:
 
 @torch.no_grad()
 def traced(subject: Subject, batch: int = 2) -> Traced:
-    """One step of a network, to be traced.
+    """Return one step of a network, to be traced.
 
     Raises:
         CountError: a neuron that uses the number of its steps in a way that no graph can.
@@ -236,13 +236,13 @@ def traced(subject: Subject, batch: int = 2) -> Traced:
 
 
 def _name(path: Any) -> str:
-    """``relu_potential`` for the field of a state, ``pool_0`` for a part of another."""
+    """Return ``relu_potential`` for the field of a state, ``pool_0`` for a part of another."""
     parts = [getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))) for key in path]
     return "_".join(map(str, parts))
 
 
 def unwritten(subject: Subject) -> list[Obstacle]:
-    """A neuron whose source can't stand alone."""
+    """Return the obstacle of a neuron whose source can't stand alone."""
     try:
         needed = definitions(subject)
         needed.text()
@@ -254,7 +254,7 @@ def unwritten(subject: Subject) -> list[Obstacle]:
 
 
 def drawn(subject: Subject) -> list[Obstacle]:
-    """Random numbers, which a graph does not draw."""
+    """Return the obstacle of random numbers, which a graph does not draw."""
     found = []
     if subject.network.confidence is not None:
         remedy = "convert with --confidence off"
@@ -266,7 +266,7 @@ def drawn(subject: Subject) -> list[Obstacle]:
 
 
 def obstacles(subject: Subject, whole: str) -> list[Obstacle]:
-    """What a graph of one step can't say.
+    """Return what a graph of one step can't say.
 
     Args:
         subject: one whose neurons are written.

@@ -45,12 +45,12 @@ class Call:
 
 
 def _one(values: list[int]) -> str:
-    """``3`` for ``[3, 3]``, which torch's modules take for both."""
+    """Return ``3`` for ``[3, 3]``, because torch's modules take it for both."""
     return str(values[0]) if len(set(values)) == 1 else str(tuple(values))
 
 
 def _arguments(**given: tuple[Any, Any]) -> str:
-    """Keyword arguments ``name=value`` of those that differ from their default."""
+    """Return keyword arguments ``name=value`` that differ from their default."""
     return "".join(f", {name}={value}" for name, (value, usual) in given.items() if value != usual)
 
 
@@ -219,7 +219,7 @@ CALLS: Mapping[str, Callable[[Node, Tensors], Call]] = {
 
 
 def call(node: Node, tensors: Tensors) -> Call:
-    """How a node stands in a module file.
+    """Return how a node stands in a module file.
 
     Args:
         node: any but a site.

@@ -27,17 +27,17 @@ _MEMBERS |= {"shown", "stream", "restart", "state_dict", "load_state_dict"}
 
 
 def kind_of(subject: Subject) -> type[Neuron[object]]:
-    """The class of its neurons."""
+    """Return the class of its neurons."""
     return type(next(iter(subject.network.neurons.values())))
 
 
 def _key(function: Callable[..., Any]) -> Key:
-    """Where a function of this package is, so that a checker sees it if it is renamed."""
+    """Say where a function of this package is, so that a checker sees it if it is renamed."""
     return function.__module__, function.__name__
 
 
 def definitions(subject: Subject) -> Standalone:
-    """What the file needs in addition to the network."""
+    """Return what the file needs in addition to the network."""
     neuron, network = kind_of(subject), subject.network
     kind = type(subject.params)
     base = "SpikingModule" if network.hold is None else "FramesModule"
@@ -75,7 +75,7 @@ def definitions(subject: Subject) -> Standalone:
 
 
 def _parameters(subject: Subject) -> str:
-    """The neuron's parameters as a dataclass with the values that they have here."""
+    """Return the neuron's parameters as a dataclass with the values that they have here."""
     params, kind = subject.params, type(subject.params)
     lines = ["@dataclass(frozen=True)", f"class {kind.__name__}:"]
     lines.append(f'    """{(kind.__doc__ or "The parameters.").splitlines()[0]}"""\n')
@@ -98,7 +98,7 @@ def _is_property(member: ast.FunctionDef) -> bool:
 
 
 def averaging(graph: Graph, neurons: Mapping[str, Neuron[object]]) -> dict[str, list[str]]:
-    """The sites whose spikes only sites may read through linear operations, each with those.
+    """Return the sites whose spikes only sites read through linear operations, with those sites.
 
     Their mean is enough where all of these neurons average; whether they do is asked when it runs.
     """
@@ -112,7 +112,7 @@ def averaging(graph: Graph, neurons: Mapping[str, Neuron[object]]) -> dict[str, 
 
 
 def _readers(graph: Graph, name: str) -> set[str]:
-    """The sites that read a value through linear operations; none if something else reads it."""
+    """Return the sites that read a value through linear operations; none if others read it."""
     if name == graph.output:
         return set()
     found: set[str] = set()

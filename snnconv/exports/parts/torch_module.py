@@ -43,7 +43,7 @@ class Writer:
         self.made = self._shared()
 
     def tensors(self) -> dict[str, Tensor]:
-        """The module's state, by the names that it has there."""
+        """Return the module's state, by the names that it has there."""
         found: dict[str, Tensor] = {}
         for node in self.graph.nodes:
             own = self.names[node.name]
@@ -57,7 +57,7 @@ class Writer:
         return found
 
     def text(self, stem: str) -> str:
-        """The whole file.
+        """Return the whole file.
 
         Args:
             stem: the file's name without its suffix.
@@ -90,7 +90,7 @@ the logits after every step; ``network.stream()`` takes one step at a time, if t
 '''
 
     def _class(self) -> Iterator[str]:
-        """The network's class."""
+        """Return the network's class."""
         network, facts, data = (
             self.subject.network,
             self.subject.info,
@@ -141,7 +141,7 @@ the logits after every step; ``network.stream()`` takes one step at a time, if t
         yield from self._steps()
 
     def _steps(self) -> Iterator[str]:
-        """The method that runs steps."""
+        """Return the method that runs steps."""
         network = self.subject.network
         yield "    def steps("
         yield "        self,"
@@ -176,7 +176,7 @@ the logits after every step; ``network.stream()`` takes one step at a time, if t
         yield f"        return {end}.expand(timesteps, *{end}.shape[1:]), after"
 
     def _line(self, node: Node, values: Mapping[str, str]) -> Iterator[str]:
-        """What computes a node."""
+        """Return the line that computes a node."""
         out, own = values[node.name], self.names[node.name]
         given = [values[name] for name in node.inputs]
         if node.name in self.neurons:
@@ -215,7 +215,7 @@ the logits after every step; ``network.stream()`` takes one step at a time, if t
         yield f'{out}, after["{own}"] = {how}, before.get("{own}"))'
 
     def _values(self) -> dict[str, str]:
-        """The variable of each value: ``x`` for what only the next operation reads."""
+        """Return the variable of each value: ``x`` for what only the next operation reads."""
         names = [INPUT, *(node.name for node in self.graph.nodes)]
         following = dict(zip(names, self.graph.nodes, strict=False))
         found = {}
@@ -228,7 +228,7 @@ the logits after every step; ``network.stream()`` takes one step at a time, if t
         return found
 
     def _named(self) -> dict[str, str]:
-        """A name of Python's for each node."""
+        """Return a name of Python's for each node."""
         reserved = {*keyword.kwlist, *_TAKEN, "inputs", "currents", "keep", "Network", "load"}
         reserved |= {key[1] for key in (*self.definitions.roots, *self.definitions.kept)}
         reserved |= {*dir(SpikingModule), *vars(SpikingModule(timesteps=1)), "frames", "hold"}
@@ -244,7 +244,7 @@ the logits after every step; ``network.stream()`` takes one step at a time, if t
         return found
 
     def _shared(self) -> dict[str, str]:
-        """Whose layer each node calls: the first of those with the same tensors and attributes."""
+        """Return whose layer each node calls: the first with the same tensors and attributes."""
         first: dict[str, str] = {}
         found = {}
         for node in self.graph.nodes:
@@ -260,7 +260,7 @@ the logits after every step; ``network.stream()`` takes one step at a time, if t
         return len(self.graph.input_shape) == IMAGE
 
     def _load(self) -> Iterator[str]:
-        """The function that users call."""
+        """Return the function that users call."""
         yield "def load(file: str | Path | None = None) -> Network:"
         yield '    """The network with its tensors, in evaluation mode.\n'
         yield "    Args:"

@@ -90,7 +90,7 @@ class UnitGraph:
 def obstacles(
     subject: Subject, called: str, initial: bool, neurons: tuple[type, ...] = (IF, LIF)
 ) -> Iterator[Obstacle]:
-    """What can't be expressed with these layers and neurons.
+    """Return what can't be expressed with these layers and neurons.
 
     Args:
         subject: what is exported.
@@ -105,7 +105,7 @@ def obstacles(
 def _of_neurons(
     subject: Subject, called: str, initial: bool, kinds: tuple[type, ...]
 ) -> Iterator[Obstacle]:
-    """What the neurons do that the format's do not."""
+    """Return what the neurons do that the format's do not."""
     network, neurons = subject.network, f"neuron '{subject.info.neuron}'"
     for site, neuron in network.neurons.items():
         if neuron.norm is not None:
@@ -129,14 +129,14 @@ def _of_neurons(
 
 
 def _other(neuron: Neuron[object]) -> str:
-    """What to do with a neuron that is neither IF nor LIF."""
+    """Return what to do with a neuron that is neither IF nor LIF."""
     if neuron.single_threshold() is not None:
         return "make it one of single thresholds first: snnconv reparameterize --vanilla"
     return "convert to neurons that it has: snnconv convert --neuron if --param v0=0"
 
 
 def _of_graph(subject: Subject, called: str) -> Iterator[Obstacle]:
-    """Operations that are not one of these layers."""
+    """Return operations that are not one of these layers."""
     average = "train with average pooling: snnconv train MODEL --activation qcfs --pool average"
     gates = f"{_EVERYTHING}; or train with blocks that add spikes: block=sew"
     shapes = subject.network.analysis.shapes
@@ -172,7 +172,7 @@ def _of_graph(subject: Subject, called: str) -> Iterator[Obstacle]:
 
 
 def pooling(node: Node, given: Shape) -> Window | None:
-    """The window of an average pooling of a value; None if no one window does it."""
+    """Return the window of an average pooling of a value; None if no one window does it."""
     sizes = given[1:]
     if len(sizes) not in (1, 2):
         return None
@@ -197,7 +197,7 @@ def pooling(node: Node, given: Shape) -> Window | None:
 
 
 def unit_graph(subject: Subject, sums: bool = False) -> UnitGraph:
-    """The layers of a network without :func:`obstacles`.
+    """Return the layers of a network without :func:`obstacles`.
 
     Args:
         subject: what is exported.
@@ -250,7 +250,7 @@ class _Reader:
         self.factors: dict[str, Tensor] = {INPUT: torch.ones(())}
 
     def graph(self) -> UnitGraph:
-        """The whole graph."""
+        """Return the whole graph."""
         for node in self.source.nodes:
             self._add(node)
         output = self._scaled(self.source.output, torch.ones(()))
@@ -287,7 +287,7 @@ class _Reader:
             self._pool(node)
 
     def _wanted(self, name: str) -> Tensor:
-        """The factor that a value should have: what the neurons ask for that it goes to."""
+        """Return the factor that a value should have, because neurons behind it ask for it."""
         readers = self.analysis.readers[name]
         if len(readers) != 1:
             return torch.ones(())
@@ -299,7 +299,7 @@ class _Reader:
         return torch.ones(())
 
     def _scaled(self, name: str, wanted: Tensor) -> tuple[str, ...]:
-        """The layers whose sum is a value at a factor; a convolution of one place makes it so."""
+        """Return the layers whose sum is a value at a factor; a 1x1 convolution makes it so."""
         has, shape = self.factors[name], self.analysis.shapes[name]
         if torch.equal(*torch.broadcast_tensors(has, wanted)):
             return self.sources[name]
@@ -320,7 +320,7 @@ class _Reader:
         return (made.name,)
 
     def _weighted(self, node: Node) -> None:
-        """A convolution or matrix: its weights take up both factors."""
+        """Return a convolution or matrix whose weights take up both factors."""
         found, (name,) = node_tensors(node, self.tensors), node.inputs
         weight, bias = found["weight"].detach(), found.get("bias")
         wanted, window = self._wanted(node.name), None
@@ -357,7 +357,7 @@ class _Reader:
         )
 
     def _pool(self, node: Node) -> None:
-        """An average pooling, or a sum whose divisor the next weights take up."""
+        """Return an average pooling, or a sum whose divisor the next weights take up."""
         (name,) = node.inputs
         shape, factor = self.analysis.shapes[name], self.factors[name]
         window = pooling(node, shape)
@@ -372,12 +372,12 @@ class _Reader:
 
 
 def _ones(shape: Shape | torch.Size) -> list[int]:
-    """A 1 for each axis behind the first."""
+    """Return a 1 for each axis behind the first."""
     return [1] * (len(shape) - 1)
 
 
 def _ungrouped(weight: Tensor, groups: int) -> Tensor:
-    """The weight of one group ``[D, C, *K]``, with zeros where groups do not see each other."""
+    """Return the weight of one group ``[D, C, *K]``; 0 where groups do not see each other."""
     if groups == 1:
         return weight
     outputs, inputs = weight.shape[0] // groups, weight.shape[1]

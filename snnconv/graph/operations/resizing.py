@@ -58,7 +58,7 @@ _NONE = 1e-9  # a weight that is 0 but for rounding
 
 
 def _wiring(attrs: Interpolate, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
-    """Return the wiring, axis by axis: a weight is a product of one for each axis, and some are 0."""
+    """Return the wiring, axis by axis: a weight is a product of one for each axis."""
     (x,) = inputs
     mode = "bicubic" if attrs.mode == "bicubic" else "bilinear"
     for axis, out in enumerate(attrs.size, start=2):

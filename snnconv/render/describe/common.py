@@ -66,7 +66,7 @@ def settings(params: dict[str, Any]) -> str:
 
 
 def corrections(rows: Sequence[CorrectionRow]) -> str:
-    """The corrections of a network: ``bias (T = 8), potential (T = 8)``."""
+    """Name the corrections of a network: ``bias (T = 8), potential (T = 8)``."""
     return ", ".join(
         f"{row.method} (any T)" if row.timesteps is None else f"{row.method} (T = {row.timesteps})"
         for row in rows

@@ -13,7 +13,7 @@ CHANCE = "by more than chance"
 
 
 def compare(found: CompareReport) -> list[Block]:
-    """Of a :class:`CompareReport`: a row for each method, a column for each T."""
+    """Describe a :class:`CompareReport`: a row for each method, a column for each T."""
     kind, interval = found.kind, found.ann_accuracy_interval
     n = f"n = {units.count(found.samples)}"
     bounds = f"{units.interval(interval)}, {n}" if interval else n
@@ -51,7 +51,7 @@ def _named(kind: Score) -> str:
 
 
 def _latency(found: CompareReport) -> list[Table]:
-    """The steps until the answer; nothing if they are T for all methods."""
+    """Describe the steps until the answer; say nothing if they are T for all methods."""
     cells = [cell for row in found.methods for cell in row.cells]
     if all(cell.latency_steps == cell.timesteps for cell in cells):
         return []
@@ -67,7 +67,7 @@ def _latency(found: CompareReport) -> list[Table]:
 
 
 def _conventions(found: CompareReport) -> list[Table]:
-    """The energy by other conventions, as far as it was measured."""
+    """Describe the energy by other conventions, if it was measured."""
     tables = [
         _grid(
             "Energy / the quantized twin's, by T",
@@ -85,7 +85,7 @@ def _conventions(found: CompareReport) -> list[Table]:
 
 
 def ratio(value: float) -> str:
-    """A share of another network's energy: ``0.21``."""
+    """Return a share of another network's energy: ``0.21``."""
     return f"{value:.2f}"
 
 
@@ -98,7 +98,7 @@ def _grid(
     note: str = "",
     failed: Cell = None,
 ) -> Table:
-    """A row a method, those first that were measured, and a column a T."""
+    """Return a row a method, those first that were measured, and a column a T."""
     cells = {row.method: {cell.timesteps: cell for cell in row.cells} for row in found.methods}
     cells |= {cell.method: {} for cell in found.failed if cell.method not in cells}
     rows = list(cells.values())
@@ -125,7 +125,7 @@ def _grid(
 
 
 def methods(found: CompareReport) -> Table:
-    """What each method asks of a chip, and where it comes near the ANN."""
+    """Describe what each method asks of a chip, and where it comes near the ANN."""
     energies = ("energy there", "/ twin's", "twin")
     costs = ("passes", "spikes/neuron", "latency", "levels", "seconds")
     heads = ("within 1 %" if found.kind.relative else "within 1 point", *energies, *costs)

@@ -303,7 +303,7 @@ def _predicted(done: PredictReport) -> list[Fact]:
 
 
 def predict(done: PredictReport) -> list[Block]:
-    """Of a :class:`PredictReport`: where the table is, and how often it is right."""
+    """Describe a :class:`PredictReport`: where the table is, and how often it is right."""
     facts = (
         Fact("data", done.data.spec),
         Fact("samples", drawn(done.subset, done.samples, done.split)),

@@ -6,7 +6,7 @@ from snnconv.reports import FitReport
 
 
 def fit(done: FitReport) -> list[Block]:
-    """Of a :class:`FitReport`: what fits, what does not, and what a core holds."""
+    """Describe a :class:`FitReport`: what fits, what does not, and what a core holds."""
     total = "everything that was checked fits" if done.fits else _count(len(done.misfits))
     bytes_ = [row.weight_bytes for row in done.layers if row.weight_bytes is not None]
     facts = [

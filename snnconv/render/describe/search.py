@@ -37,7 +37,7 @@ def goal(found: SearchUse) -> str:
 
 
 def tried(found: SearchUse) -> Table:
-    """Each network that was tried, in its order."""
+    """Describe each network that was tried, in its order."""
     rows, kind = found.trials, found.headline or ACCURACY
     unit = "% " if kind.relative else ""
     worse = f"{unit}{_side(kind)} the ANN"

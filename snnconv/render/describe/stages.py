@@ -167,7 +167,7 @@ def convert(report: ConvertReport) -> list[Block]:
 
 
 def correct(report: CorrectReport) -> list[Block]:
-    """Of a :class:`CorrectReport`: what was added, and the means of each site before and after."""
+    """Describe a :class:`CorrectReport`: what was added, and each site's means before and after."""
     facts = [Fact("method", report.method, units.pairs(report.params))]
     if report.samples is not None:
         facts.append(Fact("samples", drawn(report.subset, report.samples, "training")))
@@ -252,7 +252,7 @@ def _further(report: FinetuneReport) -> list[Fact]:
 
 
 def export(done: ExportReport) -> list[Block]:
-    """Of an :class:`ExportReport`: what was written, and what its referee found."""
+    """Describe an :class:`ExportReport`: what was written, and what its referee found."""
     apart = "bit for bit the same" if done.difference == 0 else units.number(done.difference)
     facts = [
         Fact("neuron", done.neuron, f"T = {done.timesteps}"),
@@ -272,7 +272,7 @@ def export(done: ExportReport) -> list[Block]:
 
 
 def _peers(peers: Sequence[PeerRow]) -> Block:
-    """Other programs that have run an exported file."""
+    """Describe other programs that have run an exported file."""
     columns = (
         Column("program", numeric=False),
         Column("samples"),

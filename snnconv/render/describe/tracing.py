@@ -8,7 +8,7 @@ from snnconv.reports import TraceReport
 
 
 def trace(done: TraceReport) -> list[Block]:
-    """Of a :class:`TraceReport`: where the trace is, and what the neurons of each site did."""
+    """Describe a :class:`TraceReport`: where the trace is, and what each site's neurons did."""
     facts = (
         Fact("data", done.data.spec),
         Fact("samples", drawn(done.subset, done.samples, done.split)),

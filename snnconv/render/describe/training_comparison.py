@@ -11,7 +11,7 @@ STEP_FRONT = "no other cell is as accurate for less time of a training step"
 
 
 def compare_training(found: CompareTrainingReport) -> list[Block]:
-    """Of a :class:`CompareTrainingReport`: the budget, the cells, and what each method is."""
+    """Describe a :class:`CompareTrainingReport`: the budget, the cells, and what each method is."""
     budget, seeds = found.budget, ", ".join(map(str, found.seeds))
     samples = f"{units.count(budget.samples)} samples"
     facts = [
@@ -30,7 +30,7 @@ def compare_training(found: CompareTrainingReport) -> list[Block]:
 
 
 def cells(found: CompareTrainingReport) -> Table:
-    """Each method at each T: accuracy, what an answer costs, and what a training step costs."""
+    """Describe each method at each T: accuracy, what an answer costs, and a training step."""
     kind = found.headline
     heads = ("best", "last", "ANN", "SOPs", "energy", "spikes", "step", "step, CPU", "step, memory")
     rows = [(row, cell) for row in found.methods for cell in row.cells]
@@ -77,7 +77,7 @@ def cells(found: CompareTrainingReport) -> Table:
 
 
 def around(found: Spread | None, show: Callable[[float], str]) -> Cell:
-    """A mean with its standard deviation, if there are several seeds."""
+    """Return a mean with its standard deviation, if there are several seeds."""
     if found is None:
         return None
     std = "" if found.std is None else f" \u00b1 {show(found.std)}"
@@ -85,7 +85,7 @@ def around(found: Spread | None, show: Callable[[float], str]) -> Cell:
 
 
 def methods(found: CompareTrainingReport) -> Table:
-    """What each method is, and what of it is the method's own."""
+    """Describe what each method is, and what of it is the method's own."""
     own = ("neuron", "surrogate", "norm", "loss", "optimiser", "lr", "weight_decay")
     return Table(
         "Training methods",

@@ -52,11 +52,11 @@ class Given:
     thresholds: Mapping[str, Tensor] = field(default_factory=dict)
 
     def of_mean(self) -> Tensor:
-        """The task's loss of the outputs' mean over time."""
+        """Return the task's loss for the outputs' mean over time."""
         return self.task.loss(self.outputs.mean(0), self.labels, self.smoothing)
 
     def of_steps(self) -> Tensor:
-        """The mean of the task's losses of all steps."""
+        """Return the mean of the task's losses over all steps."""
         each = [self.task.loss(output, self.labels, self.smoothing) for output in self.outputs]
         return torch.stack(each).mean()
 
@@ -84,7 +84,7 @@ class Loss(ABC):
 
     @abstractmethod
     def value(self, given: Given) -> Tensor:
-        """The loss ``[]``."""
+        """Return the loss ``[]``."""
 
 
 def _fault(found: object) -> str:
@@ -100,7 +100,7 @@ LOSSES: Registry[type[Loss]] = replace(REGISTRIES["losses"], fault=_fault)
 
 
 def named_loss(name: str, params: Mapping[str, Any]) -> Loss:
-    """The loss that options name.
+    """Return the loss that options name.
 
     Raises:
         UsageError: there is none of that name, or it has no such parameters.
