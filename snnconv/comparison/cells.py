@@ -98,7 +98,7 @@ class Clock:
         self._advance = done
 
     def kept(self) -> None:
-        """Note a cell that cost nothing, because it was there or another cell or process made it."""
+        """Note a cell that cost nothing, because it was there or another process made it."""
         self.done += 1
         self._advance(1)
 

@@ -96,7 +96,7 @@ def check_correction(method: Any) -> None:
 
 
 def check_dataset(method: Any) -> None:
-    """Apply :func:`check` to a data set, as ``--data`` takes it, or to a function that makes one."""
+    """Apply :func:`check` to a data set, as ``--data`` takes it, or to a function for one."""
     check(method, "datasets")
 
 
