@@ -52,8 +52,8 @@ class LayerOutput:
         sums: the counts times the wanted weights, added up over neurons: ``[T, B, k]`` int64.
         mean: the mean of the values over all steps, ``[1, B, *N]``.
         packed: the values as bits.
-        redone: for a function, which emits no spikes: the share of its work that changed inputs
-            make necessary again, ``[T, B]``.
+        recomputed: for a function, which emits no spikes: the share of its work that changed inputs
+            make it recompute, ``[T, B]``.
         membrane: what the neurons hold at each step, if that is wanted.
     """
 
@@ -62,7 +62,7 @@ class LayerOutput:
     sums: Tensor | None = None
     mean: Tensor | None = None
     packed: Packed | None = None
-    redone: Tensor | None = None
+    recomputed: Tensor | None = None
     membrane: Membrane | None = None
 
     @property
@@ -149,7 +149,7 @@ class ObserverNeeds:
         sums: which sums it needs, by node.
         values: whether it needs values.
         lead: whether it also sees the steps before the T steps, as steps below 0.
-        functions: the functions for which it needs the share of work that is done again.
+        functions: the functions for which it needs the share of work that is recomputed.
         membranes: the sites at which it needs to know what the neurons hold at each step. It then
             has to need ``counts`` and ``values``, too.
     """

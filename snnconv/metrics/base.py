@@ -224,7 +224,7 @@ class Metric(ABC):
 
     @property
     def watched(self) -> frozenset[str]:
-        """The functions for which it needs the share of work that is done again at each step."""
+        """The functions for which it needs the share of work that each step recomputes."""
         return frozenset()
 
     @property
@@ -232,7 +232,7 @@ class Metric(ABC):
         """The layers of neurons of which it wants to know what they hold at each step."""
         return frozenset()
 
-    def add_redone(self, name: str, start: int, shares: Tensor) -> None:
+    def add_recomputed(self, name: str, start: int, shares: Tensor) -> None:
         """Add the shares ``[T, B]`` of a function's work that changed inputs repeat."""
 
     def weights(self) -> Mapping[str, Tensor]:
@@ -309,10 +309,10 @@ class Watch:
 
     def __call__(self, name: str, start: int, output: LayerOutput) -> None:
         """See :class:`snnconv.simulation.chunk.Observer`."""
-        if output.redone is not None:
+        if output.recomputed is not None:
             for metric in self._metrics:
                 if name in metric.watched and (start >= 0 or metric.led):
-                    metric.add_redone(name, start, output.redone)
+                    metric.add_recomputed(name, start, output.recomputed)
             return
         for metric in self._metrics:
             if start >= 0 or metric.led:

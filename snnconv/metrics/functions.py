@@ -3,7 +3,7 @@
 A function is computed outside the spiking domain (:mod:`snnconv.graph.signals`). Its work is
 counted by kind for one sample in two ways: at every step, as if a chip computed all of it at each
 of T steps; and only where an input has changed, which is measured
-(:mod:`snnconv.simulation.redone`). The ANN computes it once, and so do both networks if the
+(:mod:`snnconv.simulation.recomputed`). The ANN computes it once, and so do both networks if the
 function depends on a constant input alone.
 Matrices inside functions, such as those of an LSTM, are left out: they are MACs with weights.
 
@@ -35,7 +35,7 @@ class Functions(Metric):
     counted = False
     valued = False
     led = True
-    added = ("redone",)
+    added = ("recomputed",)
 
     def __init__(self, context: MetricContext) -> None:
         super().__init__(context)
@@ -45,7 +45,7 @@ class Functions(Metric):
             for node in analysis.functions
             if analysis.signals[node.name] in (Signal.CONSTANT, Signal.FRAMES)
         }
-        self.redone = {
+        self.recomputed = {
             node.name: torch.zeros(context.timesteps, dtype=torch.float64)
             for node in analysis.functions
             if node.name not in self.of_input
@@ -54,12 +54,12 @@ class Functions(Metric):
     @property
     def watched(self) -> frozenset[str]:
         """The functions that change over time."""
-        return frozenset(self.redone)
+        return frozenset(self.recomputed)
 
-    def add_redone(self, name: str, start: int, shares: Tensor) -> None:
+    def add_recomputed(self, name: str, start: int, shares: Tensor) -> None:
         """Add a chunk."""
         start, shares = at_first(start, shares.sum(1).cpu())
-        self.redone[name][start : start + len(shares)] += shares
+        self.recomputed[name][start : start + len(shares)] += shares
 
     def figures(self, found: Figures) -> Figures:
         """Work per sample."""
@@ -72,7 +72,7 @@ class Functions(Metric):
             each = own + analysis.running.get(node.name, Work())
             constant = node.name in self.of_input
             times = passes if constant else steps
-            anew = times if constant else float(self.redone[node.name].sum()) / self.samples
+            anew = times if constant else float(self.recomputed[node.name].sum()) / self.samples
             every_step, changed, ann = every_step + each * times, changed + each * anew, ann + own
             rows.append(
                 {

@@ -34,8 +34,8 @@ def sentence(report: EvaluateReport) -> str:
     return (
         f"In addition to the spikes, a chip would have to compute {names}: "
         f"{counted(work.every_step)} for each sample in {report.timesteps} steps; "
-        f"{counted(work.where_changed)} if it computes "
-        f"anew only where an input has changed. The ANN takes {counted(work.ann)}, once."
+        f"{counted(work.where_changed)} if it recomputes "
+        f"only where an input has changed. The ANN takes {counted(work.ann)}, once."
     )
 
 

@@ -18,7 +18,7 @@ class FunctionRow(WorkUse):
     operation: str = Field(description="what it computes: softmax, layer_norm, gelu, ...")
     times: int = Field(description="how often it is computed: T, or once if its input is constant")
     changed_share: float = Field(
-        description="how much of that is left if only what changed inputs reach is computed anew"
+        description="how much of that is left if only what changed inputs reach is recomputed"
     )
 
 

@@ -161,10 +161,10 @@ class Chunk:
             assert output.counts is not None
             self.levels.fired(site.name, output.counts)
 
-    def redone(self, function: Node, shares: Tensor) -> None:
-        """Show the observer the share of a function's work that is done again, ``[T, B]``."""
+    def recomputed(self, function: Node, shares: Tensor) -> None:
+        """Show the observer the share of a function's work that is recomputed, ``[T, B]``."""
         if self.observe is not None:
-            self.observe(function.name, self.state.steps, LayerOutput(redone=shares))
+            self.observe(function.name, self.state.steps, LayerOutput(recomputed=shares))
 
     def after(self) -> State:
         """Return the state after the call."""

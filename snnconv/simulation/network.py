@@ -44,7 +44,7 @@ from snnconv.simulation.codings.base import Coding
 from snnconv.simulation.codings.rate import RateCoding
 from snnconv.simulation.corrected import Added
 from snnconv.simulation.cumulative import Compute, Sums, function_increase, pool_increase
-from snnconv.simulation.redone import ChangedMeans, of_increases, share_of
+from snnconv.simulation.recomputed import ChangedMeans, of_increases, share_of
 from snnconv.simulation.stepwise import scaled
 
 Value = Tensor | Packed | Deferred
@@ -265,7 +265,7 @@ class SpikingNetwork(nn.Module):
         given = [unpacked(value) for value in ready]
         if node.name in chunk.needs.functions and OPS[node.op].role is not Role.ANALOG:
             shares = of_increases(share_of(self.network, node), given, chunk.state.steps)
-            chunk.redone(node, shares)
+            chunk.recomputed(node, shares)
         if OPS[node.op].role is Role.STEPWISE:
             factors = self.network.tensor(node.tensors["scale"])
             return scaled(given[0], factors, chunk.state.steps, chunk.timesteps)
@@ -290,7 +290,7 @@ class SpikingNetwork(nn.Module):
             seen = ChangedMeans(share_of(self.network, node), means)
         found, after = function_increase(compute, inputs, done, before, seen)
         if seen is not None:
-            chunk.redone(node, seen.shares())
+            chunk.recomputed(node, seen.shares())
         chunk.nodes[node.name] = after
         return found
 

@@ -148,12 +148,12 @@ def test_what_is_done_again_is_what_changes_reach(name):
     inputs, tensors = drawn(name)
     op, attrs = OPS[name], OPS[name].typed(node(name).attrs)
     ones, zeros = [torch.ones_like(x) for x in inputs], [torch.zeros_like(x) for x in inputs]
-    everything = op.redone(attrs, tensors, ones)
+    everything = op.recomputed(attrs, tensors, ones)
     assert everything.min() > 0
-    assert not op.redone(attrs, tensors, zeros).any()
+    assert not op.recomputed(attrs, tensors, zeros).any()
     torch.manual_seed(0)
     masks = [(torch.rand_like(x) < 0.05).float() for x in inputs]
-    found = op.redone(attrs, tensors, masks)
+    found = op.recomputed(attrs, tensors, masks)
     assert found.shape == everything.shape
     assert (found <= everything).all()
     before = op.run(attrs, tensors, inputs)

@@ -115,8 +115,8 @@ class Op(Generic[A]):
         asked: the roles that attributes ask for, in addition to the required ones.
         sources: how many values it reads; None if that is open.
         trained: computes it in training, if that differs.
-        redone: computes what of its work has to be done anew, from masks ``[B, *N]`` of what has
-            changed of its inputs: as many units, in all, of those that masks of ones give.
+        recomputed: which units of its work to recompute, from masks ``[B, *N]`` of changed inputs;
+            masks of ones give all units.
         averages: whether it averages over places, so that its value is its wiring, divided.
     """
 
@@ -133,7 +133,7 @@ class Op(Generic[A]):
     asked: Callable[[A], tuple[str, ...]] = lambda attrs: ()
     sources: int | None = 1
     trained: Compute[A] | None = None
-    redone: Compute[A] = anything
+    recomputed: Compute[A] = anything
     averages: bool = False
 
     def typed(self, attrs: Attrs | A) -> A:

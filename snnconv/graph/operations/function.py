@@ -110,8 +110,8 @@ def _taps(
     return Work(macs=math.prod(output) * inputs[0][-1])
 
 
-def _taps_redone(attrs: Attributes, tensors: Tensors, changed: list[Tensor]) -> Tensor:
-    """Redo the products in which a factor has changed."""
+def _taps_recomputed(attrs: Attributes, tensors: Tensors, changed: list[Tensor]) -> Tensor:
+    """Recompute the products in which a factor has changed."""
     rows, columns = changed
     return rows.shape[-1] - (1 - rows) @ (1 - columns)
 
@@ -135,7 +135,7 @@ def _log_softmax_work(
     return Work(lookups=values + rows, additions=2 * (values - rows) + 2 * values)
 
 
-def _row_redone(attrs: Along, tensors: Tensors, changed: list[Tensor]) -> Tensor:
+def _row_recomputed(attrs: Along, tensors: Tensors, changed: list[Tensor]) -> Tensor:
     """Return the rows in which something has changed."""
     return changed[0].amax(attrs.dim)
 
@@ -158,7 +158,7 @@ OPERATIONS: tuple[Op[Any], ...] = (
         rule=any_shape,
         work=_pointwise_work,
         silence=Silence.NOWHERE,
-        redone=each_value,
+        recomputed=each_value,
     ),
     Op(
         name="multiply",
@@ -169,7 +169,7 @@ OPERATIONS: tuple[Op[Any], ...] = (
         rule=of_one_rank,
         work=a_product,
         silence=Silence.NOWHERE,
-        redone=each_value,
+        recomputed=each_value,
         sources=2,
     ),
     Op(
@@ -181,7 +181,7 @@ OPERATIONS: tuple[Op[Any], ...] = (
         rule=of_one_rank,
         work=_taps,
         silence=Silence.NOWHERE,
-        redone=_taps_redone,
+        recomputed=_taps_recomputed,
         sources=2,
     ),
     Op(
@@ -193,7 +193,7 @@ OPERATIONS: tuple[Op[Any], ...] = (
         rule=any_shape,
         work=_softmax_work,
         silence=Silence.NOWHERE,
-        redone=_row_redone,
+        recomputed=_row_recomputed,
     ),
     Op(
         name="log_softmax",
@@ -204,6 +204,6 @@ OPERATIONS: tuple[Op[Any], ...] = (
         rule=any_shape,
         work=_log_softmax_work,
         silence=Silence.NOWHERE,
-        redone=_row_redone,
+        recomputed=_row_recomputed,
     ),
 )

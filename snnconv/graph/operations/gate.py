@@ -54,7 +54,7 @@ OPERATIONS = tuple(
         rule=of_one_rank,
         work=a_product,
         silence=Silence.NOWHERE,
-        redone=each_value,
+        recomputed=each_value,
         sources=2,
     )
     for name, value in (("spike_and", _and), ("spike_iand", _iand))

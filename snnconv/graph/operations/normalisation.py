@@ -171,7 +171,7 @@ def _layer_norm_work(
     return _normalised(values, values // math.prod(attrs.shape), tensors)
 
 
-def _layer_norm_redone(attrs: LayerNorm, tensors: Tensors, changed: list[Tensor]) -> Tensor:
+def _layer_norm_recomputed(attrs: LayerNorm, tensors: Tensors, changed: list[Tensor]) -> Tensor:
     return _over_last_axes(attrs, changed)
 
 
@@ -185,7 +185,7 @@ def _rms_norm_work(
     return Work(macs=2 * values + groups + weighted, lookups=groups)
 
 
-def _rms_norm_redone(attrs: RmsNorm, tensors: Tensors, changed: list[Tensor]) -> Tensor:
+def _rms_norm_recomputed(attrs: RmsNorm, tensors: Tensors, changed: list[Tensor]) -> Tensor:
     return _over_last_axes(attrs, changed)
 
 
@@ -207,7 +207,7 @@ def _group_norm_work(
     return _normalised(math.prod(output), attrs.groups, tensors)
 
 
-def _group_norm_redone(attrs: GroupNorm, tensors: Tensors, changed: list[Tensor]) -> Tensor:
+def _group_norm_recomputed(attrs: GroupNorm, tensors: Tensors, changed: list[Tensor]) -> Tensor:
     """Return the groups in which something has changed."""
     return changed[0].reshape(len(changed[0]), attrs.groups, -1).amax(-1)
 
@@ -244,7 +244,7 @@ def _local_response_norm_work(
     return Work(macs=3 * values, lookups=values, additions=(attrs.size - 1) * values)
 
 
-def _local_response_norm_redone(
+def _local_response_norm_recomputed(
     attrs: LocalResponseNorm, tensors: Tensors, changed: list[Tensor]
 ) -> Tensor:
     """Return the values in whose window something has changed."""
@@ -261,7 +261,7 @@ OPERATIONS = (
         rule=_fits_statistics,
         work=a_product,
         silence=Silence.NOWHERE,
-        redone=each_value,
+        recomputed=each_value,
         required=("mean", "var"),
         optional=("weight", "bias", "batches"),
         asked=_number_of_batches,
@@ -275,7 +275,7 @@ OPERATIONS = (
         rule=any_shape,
         work=a_product,
         silence=Silence.UNSHIFTED,
-        redone=each_value,
+        recomputed=each_value,
         required=("scale", "shift"),
     ),
     Op(
@@ -287,7 +287,7 @@ OPERATIONS = (
         rule=_fits_steps,
         work=a_product,
         silence=Silence.NOWHERE,
-        redone=each_value,
+        recomputed=each_value,
         required=("scale",),
     ),
     Op(
@@ -299,7 +299,7 @@ OPERATIONS = (
         rule=any_shape,
         work=_layer_norm_work,
         silence=Silence.NOWHERE,
-        redone=_layer_norm_redone,
+        recomputed=_layer_norm_recomputed,
         optional=("weight", "bias"),
     ),
     Op(
@@ -311,7 +311,7 @@ OPERATIONS = (
         rule=any_shape,
         work=_rms_norm_work,
         silence=Silence.NOWHERE,
-        redone=_rms_norm_redone,
+        recomputed=_rms_norm_recomputed,
         optional=("weight",),
     ),
     Op(
@@ -323,7 +323,7 @@ OPERATIONS = (
         rule=_fits_groups,
         work=_group_norm_work,
         silence=Silence.NOWHERE,
-        redone=_group_norm_redone,
+        recomputed=_group_norm_recomputed,
         optional=("weight", "bias"),
     ),
     Op(
@@ -335,6 +335,6 @@ OPERATIONS = (
         rule=any_shape,
         work=_local_response_norm_work,
         silence=Silence.NOWHERE,
-        redone=_local_response_norm_redone,
+        recomputed=_local_response_norm_recomputed,
     ),
 )

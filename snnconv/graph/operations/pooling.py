@@ -204,7 +204,7 @@ def _cumsum_work(
     return Work(additions=values - values // output[attrs.dim - 1])
 
 
-def _cumsum_redone(attrs: Along, tensors: Tensors, changed: list[Tensor]) -> Tensor:
+def _cumsum_recomputed(attrs: Along, tensors: Tensors, changed: list[Tensor]) -> Tensor:
     """Return the sums from the first place on that has changed."""
     return changed[0].cummax(attrs.dim).values
 
@@ -219,7 +219,7 @@ OPERATIONS: tuple[Op[Any], ...] = (
         rule=_fits_window,
         work=_max_pool_work,
         silence=Silence.WINDOW,
-        redone=_max_pool,
+        recomputed=_max_pool,
     ),
     Op(
         name="adaptive_max_pool",
@@ -230,7 +230,7 @@ OPERATIONS: tuple[Op[Any], ...] = (
         rule=_fits_bins,
         work=_adaptive_max_pool_work,
         silence=Silence.NOWHERE,
-        redone=_adaptive_max_pool,
+        recomputed=_adaptive_max_pool,
     ),
     Op(
         name="avg_pool",
@@ -241,7 +241,7 @@ OPERATIONS: tuple[Op[Any], ...] = (
         rule=_fits_window,
         work=_avg_pool_work,
         silence=Silence.WINDOW,
-        redone=_sum_pool,
+        recomputed=_sum_pool,
         averages=True,
     ),
     Op(
@@ -253,7 +253,7 @@ OPERATIONS: tuple[Op[Any], ...] = (
         rule=_fits_bins,
         work=_adaptive_avg_pool_work,
         silence=Silence.NOWHERE,
-        redone=_adaptive_sum_pool,
+        recomputed=_adaptive_sum_pool,
         averages=True,
     ),
     Op(
@@ -265,7 +265,7 @@ OPERATIONS: tuple[Op[Any], ...] = (
         rule=any_shape,
         work=_mean_work,
         silence=Silence.KEPT,
-        redone=_sum_over,
+        recomputed=_sum_over,
         averages=True,
     ),
     Op(
@@ -277,6 +277,6 @@ OPERATIONS: tuple[Op[Any], ...] = (
         rule=any_shape,
         work=_cumsum_work,
         silence=Silence.NOWHERE,
-        redone=_cumsum_redone,
+        recomputed=_cumsum_recomputed,
     ),
 )

@@ -80,7 +80,7 @@ def _interpolate_work(
     return Work(macs=math.prod(output) * _TAPS[attrs.mode])
 
 
-def _interpolate_redone(attrs: Interpolate, tensors: Tensors, changed: list[Tensor]) -> Tensor:
+def _interpolate_recomputed(attrs: Interpolate, tensors: Tensors, changed: list[Tensor]) -> Tensor:
     """Return the products with places that have changed."""
     return _wiring(attrs, tensors, changed)
 
@@ -109,6 +109,6 @@ OPERATIONS = (
         rule=_fits,
         work=_interpolate_work,
         silence=Silence.KEPT,
-        redone=_interpolate_redone,
+        recomputed=_interpolate_recomputed,
     ),
 )

@@ -181,7 +181,7 @@ def _wiring(
         silence=silence,
         sources=sources,
         trained=trained,
-        redone=each_value,
+        recomputed=each_value,
     )
 
 

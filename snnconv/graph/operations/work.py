@@ -1,4 +1,4 @@
-"""The work of an operation for one sample, by kind, and the part that changes make it redo.
+"""The work of an operation for one sample, by kind, and the part that changes make it recompute.
 
 Kinds are what a chip has units for. A multiply-accumulate with weights is what spikes replace by
 accumulates. What functions compute stays: products with the sums that they go into, look-ups of a
@@ -91,7 +91,7 @@ def an_average(taken: float, output: Shape) -> Work:
 
 
 def anything(attrs: object, tensors: Mapping[str, Tensor], changed: list[Tensor]) -> Tensor:
-    """Redo everything for a sample if anything has changed: ``[B, 1]``."""
+    """Recompute everything for a sample if anything has changed: ``[B, 1]``."""
     (first, *others) = (mask.flatten(1).amax(1, keepdim=True) for mask in changed)
     for mask in others:
         first = first.maximum(mask)
@@ -99,7 +99,7 @@ def anything(attrs: object, tensors: Mapping[str, Tensor], changed: list[Tensor]
 
 
 def each_value(attrs: object, tensors: Mapping[str, Tensor], changed: list[Tensor]) -> Tensor:
-    """Redo each value if an input has changed at its place."""
+    """Recompute each value if an input has changed at its place."""
     (first, *others) = changed
     for mask in others:
         first = first.maximum(mask)

@@ -1,4 +1,4 @@
-"""The share of functions that a step has to compute again, because an input has changed.
+"""The share of a function's work that a step has to recompute, because an input has changed.
 
 A function sees the mean of its inputs up to each step, and an input has changed if its mean differs
 from that of the step before by more than rounding. A sum, an average or a maximum on the way to a
@@ -37,8 +37,8 @@ def share_of(network: Network, node: Node) -> Share:
     roles = {role: network.tensor(name) for role, name in node.tensors.items()}
 
     def share(changed: list[Tensor]) -> Tensor:
-        everything = op.redone(attrs, roles, [torch.ones_like(mask[:1]) for mask in changed])
-        found = op.redone(attrs, roles, changed)
+        everything = op.recomputed(attrs, roles, [torch.ones_like(mask[:1]) for mask in changed])
+        found = op.recomputed(attrs, roles, changed)
         units = found.reshape(len(found), -1).sum(1, dtype=torch.float64)
         return units / everything.sum(dtype=torch.float64)
 
