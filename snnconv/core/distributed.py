@@ -93,8 +93,8 @@ def share(order: Tensor) -> Tensor:
 def share_batches(order: Tensor, batch: int) -> Tensor:
     """Return this process's part of a list of samples: whole batches, as one process has them.
 
-    Float32 rounds a sample's activations in another way beside other samples. So results that have
-    to be those of one process, bit by bit, are computed on its batches.
+    In float32, a sample's activations round differently if other samples share its batch. So
+    results that have to equal those of one process, bit by bit, are computed on its batches.
 
     Args:
         order: all samples ``[n]``.

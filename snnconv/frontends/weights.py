@@ -96,7 +96,7 @@ def _safetensors(file: Path) -> Mapping[str, Tensor]:
         if KEY in (handle.metadata() or {}):
             raise _NoStateDict(
                 "a checkpoint of snnconv, which holds the network too",
-                f"name it in the place of the network: snnconv calibrate {file}",
+                f"name it instead of the network: snnconv calibrate {file}",
             )
     return safetensors.torch.load_file(file)
 

@@ -8,20 +8,20 @@ counts so far, ``g`` the most spikes of a step and ``h`` the hysteresis::
     s = clip(n, -g, g);   s = max(s, -m);   s = min(s, M[t] - m) under a ceiling
     v -= s*theta;   m += s;   x = s*theta
 
-The sum never falls below zero, as a ReLU does not; at a transfer site, whose activation may be
-negative, it may: ``s = max(s, -m)`` is left out there, and ``h`` is 0, because a value below zero
-is not an error that could wait. If the activation has a ceiling ``c`` (ReLU6, QCFS), ``M[t] =
-floor(t*c/theta)``, so no mean output lies above it. The total charge is ``U = v + m*theta``, so
-``m`` follows ``clip(floor(U/theta), 0, M)`` as fast as ``g`` spikes a step allow. After the input
-of a layer has settled, its mean output is the quantized activation: spikes that came too early have
-no lasting effect. ``v`` starts at ``v0*theta``. Under differential coding ``m``
-is not a whole number; there it bounds a whole number of spikes.
+The sum never falls below zero, because a ReLU does not either. It may at a transfer site, whose
+activation may be negative: there ``s = max(s, -m)`` is left out, and ``h`` is 0, because a value
+below zero is not an error that could wait. If the activation has a ceiling ``c`` (ReLU6, QCFS),
+``M[t] = floor(t*c/theta)``, so no mean output lies above it. The total charge is
+``U = v + m*theta``, so ``m`` follows ``clip(floor(U/theta), 0, M)`` as fast as ``g`` spikes a step
+allow. After the input of a layer has settled, its mean output is the quantized activation: spikes
+that came too early have no lasting effect. ``v`` starts at ``v0*theta``. Under differential coding
+``m`` is not a whole number; there it bounds a whole number of spikes.
 
 With ``levels = L`` above 1 a step has one spike of ``theta/2^k``, ``k < L``: an event with an
-index. Its unit ``u = theta/2^(L - 1)`` replaces theta above, and ``g = 2^(L - 1)``. The
-size of a count that is not 0 becomes the largest power of two of which ``abs(v/u - v0)`` has three
-quarters, or 1; what a bound cuts is rounded towards 0 to a power of two. A count is in units of u,
-so a spike of theta counts ``2^(L - 1)``.
+index. Its unit ``u = theta/2^(L - 1)`` replaces theta above, and ``g = 2^(L - 1)``. If a count is
+not 0, its size becomes the largest power of two ``p`` with ``abs(v/u - v0) >= 3*p/4``, or 1. If a
+bound cuts it, the rest is rounded towards 0 to a power of two. A count is in units of u, so a spike
+of theta counts ``2^(L - 1)``.
 
 Presets: ``snm`` has one spike, a negative one at ``v <= -theta``, and ``v0 = 0``; ``burst`` has up
 to five spikes, none of them negative. With one spike and none negative, the neuron is IF, bit by

@@ -62,7 +62,7 @@ def per_layer(
         shown = [run for run in family if finite(get(row) for row in run.report.layers)]
         if not shown:
             continue
-        # a max pooling has no neurons, hence no rate and no error: no row where nobody has a value
+        # a max pooling has no neurons, so no rate and no error; a row without any value is left out
         kept_rows = [
             r
             for r in range(len(family[0].report.layers))

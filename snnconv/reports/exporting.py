@@ -32,7 +32,7 @@ class IntegerUse(BaseModel):
 
     params: dict[str, Any] = Field(description="widths, as `export --to integer` has them")
     accuracy: Steps | None = Field(
-        description="by step; null where labels are no classes. The network's own is beside it"
+        description="by step, next to the network's own; null if labels are no classes"
     )
     against_itself: Difference | None = Field(
         description="the whole numbers and the network itself, at T on the same samples"

@@ -1,15 +1,15 @@
 """Ranking: what counts is the order in which outputs put the samples.
 
 ``rank-correlation`` is Spearman's: the correlation of the ranks of outputs and targets over all
-samples, equal values sharing the mean of their ranks; the mean over outputs. It is undefined if a
-target is the same for all samples. An output that is the same for all samples has 0: it says
-nothing of their order, as that of a network of which no neuron has spiked yet.
+samples, averaged over outputs. Equal values share the mean of their ranks. It is undefined if a
+target is the same for all samples. An output that is the same for all samples has 0, because it
+says nothing about their order. Before the first spike, a network's outputs are of this kind.
 
-Training lowers ``log(1 + exp(-(x_i - x_j)))``, the mean over the pairs of a batch whose targets are
+Training lowers ``log(1 + exp(-(x_i - x_j)))``, averaged over the pairs of a batch whose targets are
 ``y_i > y_j``.
 
 Shape:
-    Targets ``[n]`` or ``[n, K]``; outputs ``[B, K]``, of which each ranks the samples.
+    Targets ``[n]`` or ``[n, K]``; outputs ``[B, K]``. Each output ranks the samples.
 
 Reference:
     Spearman 1904; the loss: Burges et al. 2005, *Learning to rank using gradient descent*.

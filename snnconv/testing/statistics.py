@@ -89,7 +89,7 @@ def the_order_of_activations_does_not_matter(find: Thresholds) -> None:
 
 
 def channels_do_not_see_each_other(find: Thresholds) -> None:
-    """A channel's threshold is that of the channel alone, bit by bit, whatever lies beside it."""
+    """A channel's threshold is that of the channel alone, bit by bit, with any others."""
     for kind, rows in activations().items():
         scaled = rows * torch.tensor([1, 5, 0.01])
         wide = torch.linspace(-20, 10, len(rows)).exp2()[:, None]

@@ -2,7 +2,7 @@
 
 Kinds are what a chip has units for. A multiply-accumulate with weights is what spikes replace by
 accumulates. What functions compute stays: products with the sums that they go into, look-ups of a
-function of one number in a table, and additions, as which comparisons count.
+function of one number in a table, and additions. A comparison counts as an addition.
 
 Shape:
     Masks ``[B, *N]``: 1 where a value has changed, 0 where it has not.
