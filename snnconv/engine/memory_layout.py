@@ -7,7 +7,7 @@ is neither contiguous nor channels-last.
 import math
 from collections.abc import Container
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -15,14 +15,15 @@ from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 _CHANNEL = 2  # of [T, B, C, ...]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def checked(
-    array: NDArray[Any],
+    array: NDArray[Scalar],
     shape: tuple[int | Container[int], ...],
     kind: DTypeLike = np.float32,
     writeable: bool = False,
-) -> NDArray[Any]:
+) -> NDArray[Scalar]:
     """Check an array for compiled code, which checks nothing itself.
 
     Args:

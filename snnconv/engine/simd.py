@@ -9,7 +9,7 @@ Shape:
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -21,6 +21,7 @@ from snnconv.engine.rows import LANES
 FLOAT, INT = ir.FloatType(), ir.IntType(64)
 VECTOR = ir.VectorType(FLOAT, LANES)
 BYTES = 4
+Operands = Sequence[ir.Value]
 
 
 def in_llvm(
@@ -36,7 +37,7 @@ def in_llvm(
 
     def decorate(function: Callable[..., ir.Value | None]) -> Any:
         def define(typing: Any, *found: Any) -> Any:
-            def generate(context: Any, builder: ir.IRBuilder, _: Any, args: Any) -> ir.Value:
+            def generate(context: Any, builder: ir.IRBuilder, _: Any, args: Operands) -> ir.Value:
                 pairs = zip(takes, found, args, strict=True)
                 operands = [kind.literal_value if t is None else arg for t, kind, arg in pairs]
                 code = function(builder, *operands)

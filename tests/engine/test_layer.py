@@ -3,8 +3,8 @@ import torch
 from helpers.layers import EVERY_LAYER, layer, same
 
 from snnconv.engine.dispatch import compiled, fire
-from snnconv.engine.event_conv.events import Window, laid_out
-from snnconv.engine.event_conv.values import Deferred, unpacked
+from snnconv.engine.event_conv.events import laid_out
+from snnconv.engine.event_conv.values import Deferred, Window, unpacked
 from snnconv.engine.layer_output import Wants
 from snnconv.engine.neurons import layer as layers
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from snnconv.core import jit
 from snnconv.engine.dispatch import fire
-from snnconv.engine.event_conv.events import Window, laid_out
-from snnconv.engine.event_conv.values import Deferred
+from snnconv.engine.event_conv.events import laid_out
+from snnconv.engine.event_conv.values import Deferred, Window
 from snnconv.engine.layer_output import Wants, WeightedSum
 from snnconv.engine.neurons.layer import summable
 from snnconv.engine.neurons.scan import BLOCK, LEAST

@@ -24,32 +24,14 @@ from snnconv.engine.event_conv.bits import WORD
 from snnconv.engine.event_conv.gather import gather
 from snnconv.engine.event_conv.grouped_row_sum import WIDEST
 from snnconv.engine.event_conv.scatter import arrivals, joined, scatter
-from snnconv.engine.event_conv.values import Images, Packed
+from snnconv.engine.event_conv.values import Images, Packed, Pair, Window
 from snnconv.engine.rows import LANES, Bytes, Floats, Ints
-
-Pair = tuple[int, int]
 
 Operands = tuple[tuple[int, int, int, int], Floats, Bytes]
 """The input of a kernel: ``N, H, W, C``, and as many values, or bits."""
 
 Way = Literal["gather", "scatter"]
 """Whether outputs gather or inputs scatter."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """The window of a convolution, as in PyTorch's ``conv2d``."""
-
-    stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
-    dilation: Pair = (1, 1)
-    groups: int = 1
-
-    def places(self, size: Pair, kernel: tuple[int, ...]) -> Pair:
-        """Return ``H, W`` of the output for an input of this ``H, W``."""
-        lines = zip(size, kernel, self.stride, self.padding, self.dilation, strict=True)
-        high, wide = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in lines)
-        return high, wide
 
 
 @dataclass(frozen=True)

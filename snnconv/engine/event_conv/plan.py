@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from snnconv.config.base import Engine
-from snnconv.engine.event_conv.values import EventDriven, Packed, concatenated
+from snnconv.engine.event_conv.values import EventDriven, Packed, Window, concatenated
 from snnconv.graph.analysis import Analysis
 from snnconv.graph.ir import Node
 from snnconv.graph.network import Network, attributes
@@ -66,10 +66,8 @@ def _operands(network: Network, node: Node) -> tuple[Tensor, Tensor | None]:
     return network.tensor(node.tensors["weight"]), bias
 
 
-def _as_images(node: Node, weight: Tensor) -> tuple[Tensor, Any]:
+def _as_images(node: Node, weight: Tensor) -> tuple[Tensor, Window]:
     """Return a weight and its window in two dimensions; missing ones have the size 1."""
-    from snnconv.engine.event_conv.events import Window
-
     if node.op == "linear":
         return weight[:, :, None, None], Window()
     attrs = attributes(node, Conv)

@@ -18,8 +18,9 @@ from torch.autograd.function import once_differentiable
 
 from snnconv.core.jit import compiled, parallel_slices
 from snnconv.engine.event_conv.bits import WORD, fired, lowest
-from snnconv.engine.event_conv.events import Window, laid_out, operands, reaches
+from snnconv.engine.event_conv.events import laid_out, operands, reaches
 from snnconv.engine.event_conv.scatter import add_run, runs
+from snnconv.engine.event_conv.values import Window
 from snnconv.engine.rows import LANES, Floats, Ints
 
 _PARTS = 16  # at most so many parts of the images, each with sums of its own

@@ -26,8 +26,25 @@ from snnconv.core.shapes import fold_time, unfold_time
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
+Pair = tuple[int, int]
 
 _SPARE = 8  # bytes behind the last one, because kernels read whole words
+
+
+@dataclass(frozen=True)
+class Window:
+    """The window of a convolution, as in PyTorch's ``conv2d``."""
+
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+
+    def places(self, size: Pair, kernel: tuple[int, ...]) -> Pair:
+        """Return ``H, W`` of the output for an input of this ``H, W``."""
+        lines = zip(size, kernel, self.stride, self.padding, self.dilation, strict=True)
+        high, wide = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in lines)
+        return high, wide
 
 
 @dataclass(frozen=True)

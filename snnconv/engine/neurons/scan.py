@@ -192,7 +192,7 @@ def _skipping(kernel: Kernel, row: Callable[..., None]) -> Callable[..., None]:
     return skipping
 
 
-def refusal(name: str, function: Callable[..., Any], error: Exception) -> UnsupportedError:
+def refusal(name: str, function: Callable[..., object], error: Exception) -> UnsupportedError:
     """Return the error for a kernel's function that numba can't compile."""
     code = function.__code__
     lines = [line.strip() for line in _COLOUR.sub("", str(error)).splitlines()]

@@ -28,7 +28,7 @@ def overloaded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @_intrinsic
-def at(typing: Any, arrays: Any, i: Any) -> Any:
+def at(typing: Any, arrays: Any, i: types.Type) -> Any:
     """Return the numbers at one place of every array."""
     numbers = types.Tuple([array.dtype for array in arrays])
 
@@ -44,7 +44,7 @@ def at(typing: Any, arrays: Any, i: Any) -> Any:
 
 
 @_intrinsic
-def put(typing: Any, arrays: Any, i: Any, numbers: Any) -> Any:
+def put(typing: Any, arrays: Any, i: types.Type, numbers: types.Type) -> Any:
     """Write a number at one place of every array.
 
     Raises:

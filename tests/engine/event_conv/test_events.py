@@ -4,8 +4,9 @@ import torch.nn.functional as F
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from snnconv.engine.event_conv.events import Window, laid_out
+from snnconv.engine.event_conv.events import laid_out
 from snnconv.engine.event_conv.gather import SCRATCH, lists_at_once
+from snnconv.engine.event_conv.values import Window
 
 
 def sparse(*shape, rate=0.2):

@@ -4,8 +4,8 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnconv.engine.event_conv.events import Window
 from snnconv.engine.event_conv.training import convolve
+from snnconv.engine.event_conv.values import Window
 
 WINDOW = Window((1, 1), (1, 1), (1, 1), 1)
 PYTORCH = ((1, 1), (1, 1), (1, 1), 1)

@@ -4,8 +4,8 @@ import torch.nn.functional as F
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from snnconv.engine.event_conv.events import Window
 from snnconv.engine.event_conv.training import of_weight
+from snnconv.engine.event_conv.values import Window
 
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 

@@ -7,8 +7,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from snnconv.engine.dispatch import fire
-from snnconv.engine.event_conv.events import Window, laid_out
-from snnconv.engine.event_conv.values import Deferred, Packed, add_deferred, concatenated, unpacked
+from snnconv.engine.event_conv.events import laid_out
+from snnconv.engine.event_conv.values import (
+    Deferred,
+    Packed,
+    Window,
+    add_deferred,
+    concatenated,
+    unpacked,
+)
 from snnconv.engine.layer_output import Wants
 from snnconv.neurons.if_ import IF, Params
 
