@@ -19,6 +19,7 @@ from snnconv.config import ConvertConfig
 from snnconv.config.presets import CONVERSIONS, ConversionPreset
 from snnconv.core import distributed
 from snnconv.core.files import scratch
+from snnconv.core.kinds import READS
 from snnconv.core.progress import Progress, Quiet
 from snnconv.data.split import digest, strata
 from snnconv.errors import UnsupportedError, UsageError
@@ -26,7 +27,6 @@ from snnconv.render import units
 from snnconv.reports import ConvertReport, Report, SearchUse, TrialRow, read
 from snnconv.stages.session import (
     Session,
-    checkpoint_file,
     correction_rows,
     load_data,
     report_files,
@@ -54,9 +54,9 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
             "several processes",
             "start it without torchrun",
         )
-    file = checkpoint_file(config.checkpoint, config.run, ("calibrated",), "snnconv calibrate")
-    calibrated = load(file, ["calibrated"])
-    session.inputs.append(file)
+    file, calibrated = session.open_checkpoint(
+        config.checkpoint, READS["convert"], "snnconv calibrate"
+    )
     with scratch(config.run) as folder:
         candidates = Candidates(config, file, calibrated, folder)
         for name, preset in presets.items():

@@ -6,8 +6,8 @@ import torch
 
 from snnconv.calibration.layers import by_layer
 from snnconv.calibration.refit import refitted
-from snnconv.checkpoint import load
 from snnconv.config import ConvertConfig
+from snnconv.core.kinds import READS
 from snnconv.core.metadata import SpikingInfo
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.validation import parameters
@@ -26,7 +26,6 @@ from snnconv.simulation.confidence import confident_sites, measure_confidence
 from snnconv.simulation.memory import BatchPlan
 from snnconv.stages.session import (
     Session,
-    checkpoint_file,
     files_named,
     lineage_step,
     load_data,
@@ -47,9 +46,10 @@ def run(config: ConvertConfig, progress: Progress | None = None) -> ConvertRepor
     """Convert a network, and write a checkpoint of kind ``converted`` with the same weights."""
     progress = progress or Quiet()
     session = Session(config)
-    file = checkpoint_file(config.checkpoint, config.run, ("calibrated",), "snnconv calibrate")
-    calibrated = load(file, ["calibrated"])
-    session.inputs += [file, *files_named(config.neuron), *files_named(config.coding)]
+    file, calibrated = session.open_checkpoint(
+        config.checkpoint, READS["convert"], "snnconv calibrate"
+    )
+    session.inputs += [*files_named(config.neuron), *files_named(config.coding)]
     neuron = NEURONS.load(config.neuron)
     params = parameters(neuron.params_type, config.param, f"neuron '{config.neuron}'")
     coding = CODINGS.load(config.coding)()

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from snnconv.checkpoint import Checkpoint, load
+from snnconv.checkpoint import Checkpoint
 from snnconv.checkpoint.corrections import place, without
 from snnconv.config import CorrectConfig
 from snnconv.core.kinds import READS
@@ -23,7 +23,6 @@ from snnconv.simulation.memory import BatchPlan, bytes_per_sample
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.stages.session import (
     Session,
-    checkpoint_file,
     correction_rows,
     data_use,
     files_named,
@@ -47,9 +46,7 @@ def run(config: CorrectConfig, progress: Progress | None = None) -> CorrectRepor
     """
     progress = progress or Quiet()
     session = Session(config)
-    file = checkpoint_file(config.checkpoint, config.run, READS["correct"], "snnconv convert")
-    checkpoint = load(file, READS["correct"])
-    session.inputs.append(file)
+    file, checkpoint = session.open_checkpoint(config.checkpoint, READS["correct"])
     step = lineage_step("correct", file, config)
     checkpoint = replace(checkpoint, lineage=(*checkpoint.lineage, step))
     if config.remove is not None:

@@ -8,11 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from snnconv.checkpoint import Checkpoint, load
+from snnconv.checkpoint import Checkpoint
 from snnconv.checkpoint.contents import neuron_params
 from snnconv.config import EvaluateConfig
 from snnconv.core import distributed, runtime
-from snnconv.core.kinds import SPIKING
 from snnconv.core.metadata import DataInfo
 from snnconv.core.names import origin
 from snnconv.core.progress import Progress, Quiet
@@ -34,7 +33,6 @@ from snnconv.simulation.twin import QuantizedTwin
 from snnconv.stages.run_folder import describe, fuller, place
 from snnconv.stages.session import (
     Session,
-    checkpoint_file,
     correction_rows,
     data_use,
     files_named,
@@ -57,11 +55,10 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     progress = progress or Quiet()
     session = Session(config)
     kinds = _wanted_metrics(config)
-    file = checkpoint_file(config.checkpoint, config.run, SPIKING, "snnconv convert")
-    checkpoint = load(file, SPIKING)
+    file, checkpoint = session.open_checkpoint(config.checkpoint)
     info, calibrated = checkpoint.conversion, checkpoint.calibrated
     assert calibrated is not None
-    session.inputs += [file, *_code(info.neuron, info.coding, *config.metric)]
+    session.inputs += _code(info.neuron, info.coding, *config.metric)
     T = timesteps(checkpoint, config.timesteps)
     shown = frames_per_run(checkpoint.data.frames, T, info.hold)
     dataset = _dataset(session, config, checkpoint, progress)

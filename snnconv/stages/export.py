@@ -11,10 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from snnconv.checkpoint import load, sha256
+from snnconv.checkpoint import sha256
 from snnconv.config import ExportConfig
 from snnconv.core.files import write_atomically
-from snnconv.core.kinds import SPIKING
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.validation import parameters
 from snnconv.data.dataset import batches
@@ -31,7 +30,6 @@ from snnconv.stages.outputs import refuse_lost
 from snnconv.stages.run_folder import describe
 from snnconv.stages.session import (
     Session,
-    checkpoint_file,
     data_use,
     files_named,
     load_data,
@@ -61,11 +59,10 @@ def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
     """
     progress = progress or Quiet()
     session = Session(config)
-    file = checkpoint_file(config.checkpoint, config.run, SPIKING, "snnconv convert")
+    file, checkpoint = session.open_checkpoint(config.checkpoint)
     kind = EXPORTS.load(config.to)
     format_ = kind(parameters(kind.params_type, config.param, f"format '{config.to}'"))
-    checkpoint = load(file, SPIKING)
-    session.inputs += [file, *files_named(config.to)]
+    session.inputs += files_named(config.to)
     network = spiking_network(checkpoint, engine="dense").eval()
     called = f"{describe(checkpoint).label} network"
     subject = Subject(checkpoint, network, called, sha256(file))

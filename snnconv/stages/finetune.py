@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from snnconv.checkpoint import Checkpoint, load
+from snnconv.checkpoint import Checkpoint
 from snnconv.config import FinetuneConfig
 from snnconv.core import runtime
 from snnconv.core.kinds import READS, SPIKING
@@ -18,7 +18,6 @@ from snnconv.simulation.memory import BatchPlan
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.stages.session import (
     Session,
-    checkpoint_file,
     correction_rows,
     data_use,
     files_named,
@@ -50,9 +49,8 @@ def run(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneRep
     """
     progress = progress or Quiet()
     session = Session(config)
-    file = checkpoint_file(config.checkpoint, config.run, READS["finetune"], "snnconv convert")
-    checkpoint = load(file, SPIKING)
-    session.inputs.append(file)
+    kinds = SPIKING if config.checkpoint else READS["finetune"]  # a named one may be fine-tuned
+    file, checkpoint = session.open_checkpoint(config.checkpoint, kinds)
     surrogate = named_surrogate(config, [site.name for site in checkpoint.graph.sites])
     session.inputs += files_named(config.surrogate or "") + files_named(config.norm or "")
     T = timesteps(checkpoint, config.timesteps)

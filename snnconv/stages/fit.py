@@ -3,9 +3,8 @@
 from collections import Counter
 from pathlib import Path
 
-from snnconv.checkpoint import load, sha256
+from snnconv.checkpoint import sha256
 from snnconv.config import FitConfig
-from snnconv.core.kinds import SPIKING
 from snnconv.core.progress import Progress, Quiet
 from snnconv.errors import UsageError
 from snnconv.fitting.demand import OUTPUT, Demand, Layer, demand
@@ -23,7 +22,7 @@ from snnconv.reports import (
 )
 from snnconv.simulation.build import spiking_network
 from snnconv.stages import run_folder
-from snnconv.stages.session import Session, checkpoint_file, report_file
+from snnconv.stages.session import Session, report_file
 
 
 def run(config: FitConfig, progress: Progress | None = None) -> FitReport:
@@ -34,11 +33,10 @@ def run(config: FitConfig, progress: Progress | None = None) -> FitReport:
     """
     progress = progress or Quiet()
     session = Session(config)
-    file = checkpoint_file(config.checkpoint, config.run, SPIKING, "snnconv convert")
+    file, checkpoint = session.open_checkpoint(config.checkpoint)
     target = TARGETS.load(config.target)
-    checkpoint = load(file, SPIKING)
     info = checkpoint.conversion
-    session.inputs += [file, *([Path(config.target)] if config.target.endswith(".toml") else [])]
+    session.inputs += [Path(config.target)] if config.target.endswith(".toml") else []
     found = _evaluation(config, sha256(file))
     rates: dict[str, float] = {}
     if found is not None:

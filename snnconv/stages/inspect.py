@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from snnconv.checkpoint import Checkpoint, load
+from snnconv.checkpoint import Checkpoint
 from snnconv.config import InspectConfig
 from snnconv.core.kinds import KINDS
 from snnconv.core.progress import Progress, Quiet
@@ -25,7 +25,6 @@ from snnconv.reports import ImportRow, InspectReport, LineageRow, NodeRow, Obsta
 from snnconv.simulation.build import spiking_network
 from snnconv.stages.session import (
     Session,
-    checkpoint_file,
     correction_rows,
     files_named,
     load_data,
@@ -48,9 +47,8 @@ def run(config: InspectConfig, progress: Progress | None = None) -> InspectRepor
     if config.model is None or is_checkpoint(config.model):
         refuse_output(config.model or str(config.run), config.output)
         given = None if config.model is None else Path(config.model)
-        file = checkpoint_file(given, config.run, KINDS, "snnconv calibrate")
-        session.inputs.append(file)
-        seen = _Seen(ImportedModel(_as_asked(load(file), config), None), ())
+        _, checkpoint = session.open_checkpoint(given, KINDS, "snnconv calibrate")
+        seen = _Seen(ImportedModel(_as_asked(checkpoint, config), None), ())
     else:
         session.inputs += files_named(config.model)
         seen = _import(config.model, session, config, progress or Quiet())

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from snnconv.checkpoint import Checkpoint, load
+from snnconv.checkpoint import Checkpoint
 from snnconv.config import ReparameterizeConfig
 from snnconv.core.kinds import READS
 from snnconv.core.metadata import SpikingInfo
@@ -35,7 +35,6 @@ from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import simulate
 from snnconv.stages.session import (
     Session,
-    checkpoint_file,
     correction_rows,
     data_use,
     lineage_step,
@@ -59,11 +58,9 @@ def run(config: ReparameterizeConfig, progress: Progress | None = None) -> Repar
     """
     progress = progress or Quiet()
     session = Session(config)
-    file = checkpoint_file(
-        config.checkpoint, config.run, READS["reparameterize"], "snnconv convert --neuron lm-ht"
+    file, checkpoint = session.open_checkpoint(
+        config.checkpoint, READS["reparameterize"], "snnconv convert --neuron lm-ht"
     )
-    checkpoint = load(file, READS["reparameterize"])
-    session.inputs.append(file)
     info = checkpoint.conversion
     shown = frames_per_run(checkpoint.data.frames, info.timesteps, info.hold)  # of both networks
     dataset = load_data(session, config, checkpoint.data)

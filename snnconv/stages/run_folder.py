@@ -26,7 +26,7 @@ from snnconv.core.names import (
     origin,
     patterns,
 )
-from snnconv.errors import CheckpointError
+from snnconv.errors import CheckpointError, UsageError
 from snnconv.frontends.open import EMBEDDED
 from snnconv.reports import EvaluateReport, ReportType, TraceReport, read
 
@@ -40,6 +40,22 @@ def newest(run: Path, kinds: Iterable[Kind]) -> Path | None:
     """Return the newest checkpoint of these kinds, which the next stage reads by default."""
     found = [file for kind in kinds if (file := run / file_name(kind)).exists()]
     return max(found, key=lambda file: file.stat().st_mtime_ns, default=None)
+
+
+def checkpoint_file(given: Path | None, run: Path, kinds: tuple[Kind, ...], remedy: str) -> Path:
+    """Return the checkpoint that a stage reads: the named one, or the newest of these kinds.
+
+    Raises:
+        UsageError: none is named, and the run folder has none.
+    """
+    found = given or newest(run, kinds)
+    if found is None:
+        raise UsageError(
+            f"there is no checkpoint to work on in {run}",
+            f"no {' or '.join(file_name(kind) for kind in kinds)}",
+            remedy,
+        )
+    return found
 
 
 Options = TypeVar("Options", bound=ModelConfig)

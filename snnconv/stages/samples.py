@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from snnconv.checkpoint import Checkpoint, load
+from snnconv.checkpoint import Checkpoint
 from snnconv.config.outputs import SamplesConfig
-from snnconv.core.kinds import SPIKING
 from snnconv.data.dataset import Dataset, batches
 from snnconv.data.frames import frames_per_run
 from snnconv.data.split import Split, strata, subset
@@ -18,7 +17,6 @@ from snnconv.simulation.memory import BatchPlan
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.stages.session import (
     Session,
-    checkpoint_file,
     data_use,
     files_named,
     load_data,
@@ -29,10 +27,9 @@ from snnconv.tasks.base import refuse_labels
 
 def spiking_checkpoint(session: Session, config: SamplesConfig) -> tuple[Path, Checkpoint]:
     """Read the checkpoint that the options name, and note its files as inputs of the session."""
-    file = checkpoint_file(config.checkpoint, config.run, SPIKING, "snnconv convert")
-    checkpoint = load(file, SPIKING)
+    file, checkpoint = session.open_checkpoint(config.checkpoint)
     info = checkpoint.conversion
-    session.inputs += [file, *files_named(info.neuron), *files_named(info.coding)]
+    session.inputs += [*files_named(info.neuron), *files_named(info.coding)]
     return file, checkpoint
 
 

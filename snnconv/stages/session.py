@@ -9,20 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconv.checkpoint import Checkpoint, sha256
+from snnconv.checkpoint import Checkpoint, load, sha256
 from snnconv.config import DataConfig, NormalisationConfig, OptimiserConfig, StageConfig
 from snnconv.core import distributed, runtime
 from snnconv.core.files import sweep, write_atomically
-from snnconv.core.kinds import Kind
+from snnconv.core.kinds import SPIKING, Kind
 from snnconv.core.metadata import DataInfo, LineageStep
-from snnconv.core.names import file_name
 from snnconv.core.progress import Progress
 from snnconv.data.cached import cached
 from snnconv.data.dataset import Dataset, Normalisation, load_dataset, recall
 from snnconv.data.layout import Form
 from snnconv.data.locate import Source, resolve
 from snnconv.data.split import Split, count, digest, is_class
-from snnconv.errors import CheckFailedError, UnsupportedError, UsageError
+from snnconv.errors import CheckFailedError, UnsupportedError
 from snnconv.frontends.open import WITH_CLASSES
 from snnconv.reports import (
     CorrectionRow,
@@ -39,7 +38,7 @@ from snnconv.simulation.memory import BatchPlan, bytes_per_sample, plan_batch
 from snnconv.simulation.network import SpikingNetwork
 from snnconv.stages import run_folder
 from snnconv.stages.outputs import refuse_outputs
-from snnconv.stages.run_folder import newest, report_beside
+from snnconv.stages.run_folder import checkpoint_file, report_beside
 from snnconv.training.history import TrainingFiles
 
 PATHS = (
@@ -72,6 +71,14 @@ class Session:
         """Warn now, and in the report."""
         self.warnings.append(text)
         progress.say(f"warning: {text}")
+
+    def open_checkpoint(
+        self, given: Path | None, kinds: tuple[Kind, ...] = SPIKING, remedy: str = "snnconv convert"
+    ) -> tuple[Path, Checkpoint]:
+        """Read the named checkpoint, or the newest of these kinds, and note it as an input."""
+        file = checkpoint_file(given, self.config.run, kinds, remedy)
+        self.inputs.append(file)
+        return file, load(file, kinds)
 
     def save(
         self, checkpoint: Checkpoint, progress: Progress, last: Checkpoint | None = None
@@ -204,22 +211,6 @@ def training_files(
         good=tuple(dict.fromkeys(file for file in (*read, *outputs) if file.exists())),
         board=config.tensorboard,
     )
-
-
-def checkpoint_file(given: Path | None, run: Path, kinds: tuple[Kind, ...], remedy: str) -> Path:
-    """Return the checkpoint that a stage reads: the named one, or the newest of these kinds.
-
-    Raises:
-        UsageError: none is named, and the run folder has none.
-    """
-    found = given or newest(run, kinds)
-    if found is None:
-        raise UsageError(
-            f"there is no checkpoint to work on in {run}",
-            f"no {' or '.join(file_name(kind) for kind in kinds)}",
-            remedy,
-        )
-    return found
 
 
 def files_named(spec: str, root: Path | None = None) -> list[Path]:
