@@ -22,6 +22,7 @@ from snnconv.render.significance import (
     winner,
 )
 from snnconv.render.tables import Cell, Column, Table
+from snnconv.render.units import Measured, Number
 from snnconv.reports import EvaluateReport
 
 SAMPLES, CONFIDENCE = "Samples n", "95 %"
@@ -55,13 +56,6 @@ class Quantity:
     best: frozenset[int] = frozenset()
     hint: str = ""
     intervals: tuple[Cell, ...] = ()
-
-
-def with_ratio(mj: float | None, ratio: float | None) -> Cell:
-    """Return an energy with its share of the ANN's."""
-    if mj is None or ratio is None:
-        return units.shown(units.energy, mj)
-    return f"{units.energy(mj)} ({100 * ratio:.1f}%)"
 
 
 def last(steps: Sequence[float | None] | None) -> float | None:
@@ -124,7 +118,8 @@ def differences(evaluations: Sequence[EvaluateReport]) -> Table | None:
         alone, other = test.only_this_right, test.only_other_right
         points = units.points((alone - other) / evaluations[i].samples)
         p = units.p_value(test.p).removeprefix("p = ").removeprefix("p ")
-        rows.append((names[i], names[j], points, str(alone), str(other), p))
+        chance = Measured(p, Number(test.p))
+        rows.append((names[i], names[j], points, str(alone), str(other), chance))
     heads = ("points", "right alone", "other alone", "p")
     columns = (Column("run", numeric=False), Column("other", numeric=False), *map(Column, heads))
     note = "p: how often chance makes two equally good networks differ as much (McNemar, exact)"
@@ -191,13 +186,13 @@ class _Comparison:
         bounds = [
             units.shown(units.interval, interval(v, run.samples))
             if kind.outcome
-            else units.shown(lambda e: f"within {kind.shown(2 * e)}", error(run))
+            else units.shown(partial(units.two_errors, kind), error(run))
             for v, run in pairs
         ]
         self.text(
             kind.title,
             name,
-            [units.shown(kind.shown, v) for v in values],
+            [units.shown(partial(units.score, kind), v) for v in values],
             frozenset() if best is None or not self.same_data else frozenset((best,)),
             intervals=bounds,
         )
@@ -242,7 +237,7 @@ def reached(run: EvaluateReport, margin: str) -> Cell:
     if margin not in steps:
         return None
     step = steps[margin]
-    return "not reached" if step is None else f"step {step}"
+    return "not reached" if step is None else Measured(f"step {step}", Number(step))
 
 
 def _accuracy(rows: _Comparison) -> None:
@@ -314,7 +309,7 @@ def _cost(rows: _Comparison) -> None:
     ):
         spent = [field(f"{key}_mj")(run) for run in rows.evaluations]
         ratios = [field(f"{key}_ratio")(run) for run in rows.evaluations]
-        cells = [with_ratio(mj, ratio) for mj, ratio in zip(spent, ratios, strict=True)]
+        cells = [units.energy_of_ann(mj, ratio) for mj, ratio in zip(spent, ratios, strict=True)]
         rows.text(ENERGY, name, cells, rows.least(costs))
     for name, key, hint in (
         ("Functions, at every step", "energy_functions_mj", "in the rows with the first layer"),

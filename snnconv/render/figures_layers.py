@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 
 from snnconv.render import units
-from snnconv.render.compare import with_ratio
 from snnconv.render.figure import (
     MANY,
     Figure,
@@ -188,7 +187,7 @@ def _ann_energies(report: EvaluateReport) -> tuple[tuple[str, float], ...]:
 
 
 def _worth(mj: float, ratio: float | None) -> str:
-    return units.typographic(with_ratio(mj, ratio) or "")
+    return units.typographic(units.energy_of_ann(mj, ratio) or "")
 
 
 def constants(shown: Sequence[Run]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from snnconv.render import units
 from snnconv.render.figure import MANY, Figure
-from snnconv.render.svg.histogram import Panel, histogram_plot
+from snnconv.render.svg.histogram import BINS, Panel, histogram_plot
 from snnconv.render.svg.plot import Axis, Rule, Series, line_plot
 from snnconv.render.svg.scale import Scale, linear
 from snnconv.render.svg.small import (
@@ -41,9 +41,10 @@ def _figures(trace: TraceSummary, name: str, of: str) -> list[Figure]:
 
 
 def _steps(trace: TraceSummary) -> Axis:
+    """Steps 1..T, with half a step at both ends, so that no stroke is cut."""
     return Axis(
         "Time step t",
-        Scale("linear", 0.0, float(trace.steps)),
+        Scale("linear", 0.5, trace.steps + 0.5),
         lambda t: f"{t:.0f}" if t == int(t) else "",
         lambda t: f"t = {t:.0f}",
     )
@@ -102,8 +103,11 @@ def _course(trace: TraceSummary, site: SiteSummary, name: str, of: str) -> Figur
             rules += _limit(course, style, series)
     if len(limits) == 1:
         rules.append(Rule("threshold", next(iter(limits)), Style("ink", "2 3", width=1.2)))
+    elif limits:
+        dotted = Style("ink", "1.5 3", width=1.0)
+        series.append(Series("their thresholds", (), dotted))
     values = [v for each in series for _, v in each.points]
-    y = Axis("Potential", linear([*values, *limits], 6))
+    y = Axis("Potential (ANN's units)", linear([*values, *limits], 6))
 
     def draw(page: str, width: float) -> str:
         about = f"Membrane potentials of {len(site.courses)} neurons at {site.name}."
@@ -114,6 +118,8 @@ def _course(trace: TraceSummary, site: SiteSummary, name: str, of: str) -> Figur
         "step with a spike, a thin dotted line of the same colour the neuron's threshold. A neuron "
         "with many spikes, one with some, one with few."
     )
+    if len(site.axes) > 1:
+        caption += f" Neurons are named by {', '.join(site.axes)}, from 0."
     return Figure(name, title, caption + _part(trace), draw)
 
 
@@ -137,7 +143,8 @@ def _scatter(trace: TraceSummary, name: str, of: str) -> Figure | None:
 
     def draw(page: str, width: float) -> str:
         about = f"Decoded activations over the ANN's at {len(shown)} sites."
-        return scatter_plot(page, title, about, clouds, width)
+        heads = ("Decoded from spikes (ANN's units)", "Activation of the ANN (ANN's units)")
+        return scatter_plot(page, title, about, clouds, width, heads)
 
     caption = (
         f"The mean of what a neuron sends in {trace.timesteps} steps over the ANN's activation of "
@@ -155,10 +162,14 @@ def _rates(trace: TraceSummary, name: str, of: str) -> Figure | None:
     panels = []
     for site in shown:
         rates = site.rates or {}
+        several = 1 + max(rates) // BINS  # numbers of spikes in a bin
+        bins = 1 + max(rates) // several
+        counts = [0.0] * bins
+        for spikes, neurons in rates.items():
+            counts[spikes // several] += neurons
         # a neuron with k spikes stands between k and k + 1
-        edges = [k / trace.timesteps for k in range(max(rates) + 2)]
-        counts = [float(rates.get(k, 0)) for k in range(max(rates) + 1)]
-        panels.append(Panel(site.name, tuple(edges), tuple(counts), ()))
+        edges = [k * several / trace.timesteps for k in range(bins + 1)]
+        panels.append(Panel(site.name, tuple(edges), tuple(counts), (), bins))
 
     def draw(page: str, width: float) -> str:
         about = f"Histograms of the spikes per step of neurons at {len(shown)} sites."
@@ -167,7 +178,7 @@ def _rates(trace: TraceSummary, name: str, of: str) -> Figure | None:
 
     caption = (
         f"Neurons of {trace.samples} samples by their spikes per step; a negative spike counts as "
-        "a positive one does, a spike of several levels as so many."
+        "a positive one does, a spike of several levels as so many. A bar begins at its rate."
     )
     return Figure(f"{name}-rates", title, caption + _first(trace, shown), draw, whole_width=True)
 
@@ -186,7 +197,9 @@ def _pictures(trace: TraceSummary, name: str, of: str) -> list[Figure]:
 
 def _picture(trace: TraceSummary, site: SiteSummary, name: str, of: str) -> Figure:
     title = f"Activations at {site.name}{of}"
-    pictures = [Picture(f"channel {each.channel}", each.ann, each.snn) for each in site.maps]
+    pictures = [
+        Picture(f"channel {each.channel}", each.ann, each.snn, each.ends) for each in site.maps
+    ]
 
     def draw(page: str, width: float) -> str:
         about = f"Images of {len(pictures)} channels at {site.name}, of the ANN and of the spikes."
@@ -194,7 +207,7 @@ def _picture(trace: TraceSummary, site: SiteSummary, name: str, of: str) -> Figu
 
     caption = (
         f"Sample {trace.sample}: above the ANN's activation, below what the spikes say after "
-        f"{trace.timesteps} steps, both on one scale. The {len(pictures)} channels that the ANN "
-        "uses most."
+        f"{trace.timesteps} steps, both on one scale, from black to white as the numbers say. The "
+        f"{len(pictures)} channels that the ANN uses most."
     )
     return Figure(name, title, caption, draw)

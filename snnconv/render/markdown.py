@@ -61,6 +61,7 @@ def summary(evaluations: Sequence[EvaluateReport]) -> list[Table]:
             columns,
             tuple((quantity.name, *_with_intervals(quantity)) for quantity in found),
             frozenset((r, c + 1) for r, quantity in enumerate(found) for c in quantity.best),
+            across=True,
         )
         for group, found in groups.items()
     ]
@@ -68,7 +69,12 @@ def summary(evaluations: Sequence[EvaluateReport]) -> list[Table]:
 
 def _with_intervals(quantity: Quantity) -> list[Cell]:
     pairs = zip_longest(quantity.cells, quantity.intervals)
-    return [cell if bounds is None else f"{cell} ({bounds})" for cell, bounds in pairs]
+    return [
+        cell
+        if bounds is None
+        else units.Measured(f"{cell} ({bounds})", *units.numbers(cell), *units.numbers(bounds))
+        for cell, bounds in pairs
+    ]
 
 
 def _run(label: str, report: EvaluateReport) -> list[str]:

@@ -19,7 +19,7 @@ from snnconv.render.figure import WIDTHS, Figure
 from snnconv.render.labels import labels
 from snnconv.render.layers import layer_table
 from snnconv.render.sections import Contents
-from snnconv.render.tables import Table
+from snnconv.render.tables import Cell, Column, Table
 
 PIECE = ElementTree.Element
 _DRAWN = ("fill", "stroke", "stroke-width", "stroke-linejoin", "font-size", "font-weight")
@@ -203,18 +203,41 @@ def slug(title: str) -> str:
 
 
 def as_csv(table: Table) -> str:
-    """Return a table with commas between its cells; a cell without a measurement stays empty."""
+    """Return a table for programs: a column for each number, with its unit in the head.
+
+    Numbers have all their digits. A cell is empty if nothing was measured.
+    """
+    table = table.turned() if table.across else table
+    parts = [_columns(column.title, cells) for column, cells in _by_column(table)]
     content = io.StringIO()
     writer = csv.writer(content, lineterminator="\n")
-    writer.writerow([units.printable(column.title) for column in table.columns])
-    for row in table.rows:
-        writer.writerow([_number(cell) for cell in row])
+    writer.writerows(zip(*(column for part in parts for column in part), strict=True))
     return content.getvalue()
 
 
-def _number(cell: str | None) -> str:
-    """Return a cell without the spaces between thousands."""
-    return re.sub(r"(?<=\d) (?=\d{3})", "", units.printable(cell or ""))
+def _by_column(table: Table) -> Iterator[tuple[Column, list[Cell]]]:
+    for c, column in enumerate(table.columns):
+        yield column, [row[c] for row in table.rows]
+
+
+def _columns(title: str, cells: Sequence[Cell]) -> list[list[str]]:
+    """Return one column for each number that the cells hold; words stand in the first."""
+    kinds = dict.fromkeys((n.of, n.unit) for cell in cells for n in units.numbers(cell))
+    found = []
+    for k, kind in enumerate(kinds or [("", "")]):
+        of, unit = kind
+        head = f"{title}{', ' if of and title else ''}{of}{f' ({unit})' if unit else ''}"
+        column = [units.printable(head)]
+        for cell in cells:
+            known = {(n.of, n.unit): n.value for n in units.numbers(cell)}
+            words = "" if known or k else units.printable(cell or "")
+            column.append(_plain(known[kind]) if kind in known else words)
+        found.append(column)
+    return found
+
+
+def _plain(value: float) -> str:
+    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
 
 
 _LATEX = {

@@ -19,7 +19,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under heads; ``best`` holds the (row, column) of what is marked as ``mark``."""
+    """Rows under heads; ``best`` holds the (row, column) of what is marked as ``mark``.
+
+    ``across`` says that the columns are runs, and each row is one quantity of all of them.
+    """
 
     title: str
     columns: tuple[Column, ...]
@@ -27,6 +30,7 @@ class Table:
     best: frozenset[tuple[int, int]] = frozenset()
     note: str = ""
     mark: str = "best"
+    across: bool = False
 
     def only(self, kept: Sequence[int]) -> "Table":
         """Return the table with these columns alone."""
@@ -41,6 +45,15 @@ class Table:
         """Return the table without columns in which nothing was measured; the first stays."""
         measured = {c for row in self.rows for c, cell in enumerate(row) if cell is not None}
         return self.only([c for c in range(len(self.columns)) if c == 0 or c in measured])
+
+    def turned(self) -> "Table":
+        """Return a table ``across`` with a row for each run, for programs; nothing is marked."""
+        heads = (Column("run", numeric=False), *(Column(row[0] or "") for row in self.rows))
+        rows = tuple(
+            (column.title, *(row[c] for row in self.rows))
+            for c, column in enumerate(self.columns[1:], start=1)
+        )
+        return Table(self.title, heads, rows)
 
     def explained(self) -> "Table":
         """Return the table with the columns' hints below, where nobody can point at a head."""

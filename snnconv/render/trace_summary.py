@@ -31,11 +31,13 @@ class Maps:
         channel: the number of the channel.
         ann: the ANN's rows of values 0..255.
         snn: the decoded rows, on the same scale.
+        ends: the values that are black and white, in units of the ANN's activation.
     """
 
     channel: int
     ann: tuple[bytes, ...]
     snn: tuple[bytes, ...]
+    ends: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class SiteSummary:
         values: the number of all such pairs.
         rates: how many neurons of all samples had 0, 1, 2, ... spikes in T steps.
         maps: some channels of one sample.
+        axes: the axes on which the neurons stand, in the order of their names.
     """
 
     name: str
@@ -63,6 +66,7 @@ class SiteSummary:
     values: int = 0
     rates: Mapping[int, int] | None = None
     maps: tuple[Maps, ...] = ()
+    axes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

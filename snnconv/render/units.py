@@ -3,13 +3,50 @@
 import math
 import unicodedata
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
+
+from snnconv.core.scores import Score
 
 Value = TypeVar("Value")
 
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 _ENERGIES = ((1e3, "J"), (1.0, "mJ"), (1e-3, "uJ"), (1e-6, "nJ"), (1e-9, "pJ"))
 NOT_FINITE = "not finite"
+
+
+class Number(NamedTuple):
+    """A number in full, its unit, and what it is where a cell holds several."""
+
+    value: float
+    unit: str = ""
+    of: str = ""
+
+
+class Measured(str):
+    """Text that knows the numbers in it, for files that programs read.
+
+    Attributes:
+        numbers: all of them, in the order of the text.
+    """
+
+    numbers: tuple[Number, ...]
+
+    def __new__(cls, text: str, *known: Number) -> "Measured":
+        """Return the text with its numbers."""
+        made = super().__new__(cls, text)
+        made.numbers = known
+        return made
+
+
+def numbers(text: str | None, of: str = "") -> tuple[Number, ...]:
+    """Return the numbers that a text knows, under another name if one is given."""
+    found = text.numbers if isinstance(text, Measured) else ()
+    return tuple(each._replace(of=of) for each in found) if of else found
+
+
+def hundredths(share: float) -> float:
+    """Return a share in per cent, without the dust that a product by 100 adds."""
+    return float(f"{100 * share:.15g}")
 
 
 def shown(how: Callable[[Value], str], value: Value | None) -> str | None:
@@ -21,6 +58,10 @@ def number(x: float) -> str:
     """Return three significant digits: ``0.0123``, ``1.23``, ``123``."""
     if not math.isfinite(x):
         return NOT_FINITE
+    return Measured(_three_digits(x), Number(x))
+
+
+def _three_digits(x: float) -> str:
     if x == 0:
         return "0"
     size = math.floor(math.log10(abs(float(f"{x:.3g}"))))
@@ -44,7 +85,30 @@ def tick(x: float) -> str:
 
 def percent(share: float) -> str:
     """Return a share of 0..1 with two decimals: ``97.20%``."""
-    return f"{share:.2%}" if math.isfinite(share) else NOT_FINITE
+    if not math.isfinite(share):
+        return NOT_FINITE
+    return Measured(f"{share:.2%}", Number(hundredths(share), "%"))
+
+
+def ratio(value: float, decimals: int = 2) -> str:
+    """Return how many times as large: ``0.21``."""
+    if not math.isfinite(value):
+        return NOT_FINITE
+    return Measured(f"{value:.{decimals}f}", Number(value))
+
+
+def score(kind: Score, value: float) -> str:
+    """Return a score as its kind shows it."""
+    if not math.isfinite(value):
+        return NOT_FINITE
+    exact = Number(value) if kind.relative else Number(hundredths(value), "%")
+    return Measured(kind.shown(value), exact)
+
+
+def two_errors(kind: Score, error: float) -> str:
+    """Return two standard errors of a score: ``within 1.20%``."""
+    two = score(kind, 2 * error)
+    return Measured(f"within {two}", *numbers(two, "two standard errors"))
 
 
 def points(difference: float) -> str:
@@ -52,32 +116,34 @@ def points(difference: float) -> str:
     if not math.isfinite(difference):
         return NOT_FINITE
     text = f"{100 * difference:+.2f}"
-    return "0.00" if float(text) == 0 else text
+    return Measured("0.00" if float(text) == 0 else text, Number(hundredths(difference)))
 
 
 def interval(bounds: tuple[float, float]) -> str:
     """Return two shares in per cent, without the sign: ``97.2 to 99.6``."""
-    low, high = (f"{100 * bound:.1f}" for bound in bounds)
-    return f"{low} to {high}"
+    low, high = map(hundredths, bounds)
+    both = Number(low, "%", "95 % from"), Number(high, "%", "95 % to")
+    return Measured(f"{low:.1f} to {high:.1f}", *both)
 
 
 def p_value(p: float) -> str:
     """Return how likely chance is: ``p = 0.031``, ``p < 0.001``."""
+    known = Number(p, "", "p")
     if p < 0.001:
-        return "p < 0.001"
-    return f"p = {p:.2f}" if p >= 0.1 else f"p = {p:.3f}"
+        return Measured("p < 0.001", known)
+    return Measured(f"p = {p:.2f}" if p >= 0.1 else f"p = {p:.3f}", known)
 
 
 def si(x: float, unit: str = "") -> str:
     """Return three significant digits with an SI prefix: ``1.23 M``, ``456 kSOPs``."""
     if not math.isfinite(x):
         return NOT_FINITE
-    rounded = abs(float(f"{x:.3g}"))
+    rounded, known = abs(float(f"{x:.3g}")), Number(x, unit)
     for factor, prefix in _PREFIXES:
         if rounded >= factor > 1:
-            return f"{number(x / factor)} {prefix}{unit}"
+            return Measured(f"{number(x / factor)} {prefix}{unit}", known)
     text = f"{x:.0f}" if x == int(x) and rounded < 1e3 else number(x)
-    return f"{text} {unit}".rstrip()
+    return Measured(f"{text} {unit}".rstrip(), known)
 
 
 def energy_scale(mj: float) -> tuple[float, str]:
@@ -94,13 +160,25 @@ def energy(mj: float) -> str:
     if not math.isfinite(mj):
         return NOT_FINITE
     factor, unit = energy_scale(mj)
-    return f"{number(mj * factor)} {unit}"
+    return Measured(f"{number(mj * factor)} {unit}", Number(mj, "mJ"))
+
+
+def energy_of_ann(mj: float | None, ratio: float | None) -> str | None:
+    """Return an energy with its share of the ANN's: ``1.44 mJ (12.3%)``."""
+    if mj is None or ratio is None:
+        return shown(energy, mj)
+    spent, share = energy(mj), numbers(percent(ratio), "of the ANN's")
+    return Measured(f"{spent} ({100 * ratio:.1f}%)", *numbers(spent), *share)
 
 
 def seconds(s: float) -> str:
     """Return a duration: ``1.30 ms``, ``42.0 s``, ``3 min 20 s``, ``2 h 05 min``."""
     if not math.isfinite(s):
         return NOT_FINITE
+    return Measured(_duration(s), Number(s, "s"))
+
+
+def _duration(s: float) -> str:
     if s < 1e-3:
         return f"{number(s * 1e6)} us"
     if s < 1:
@@ -114,12 +192,15 @@ def seconds(s: float) -> str:
 
 def memory(mib: float) -> str:
     """Return a memory size given in MiB."""
-    return f"{number(mib / 1024)} GiB" if mib >= 1024 else f"{number(mib)} MiB"
+    text = f"{number(mib / 1024)} GiB" if mib >= 1024 else f"{number(mib)} MiB"
+    return Measured(text, Number(mib, "MiB"))
 
 
 def count(n: float) -> str:
     """Return a whole number with spaces between thousands: ``60 000``."""
-    return f"{n:,.0f}".replace(",", " ") if math.isfinite(n) else NOT_FINITE
+    if not math.isfinite(n):
+        return NOT_FINITE
+    return Measured(f"{n:,.0f}".replace(",", " "), Number(n))
 
 
 def value(x: object) -> str:
@@ -130,12 +211,12 @@ def value(x: object) -> str:
         return "yes" if x else "no"
     if isinstance(x, float):
         # six digits, since a learning rate or a percentile is a setting and not a measurement
-        return f"{x:.6g}" if math.isfinite(x) else NOT_FINITE
+        return Measured(f"{x:.6g}", Number(x)) if math.isfinite(x) else NOT_FINITE
     if isinstance(x, dict):
         return pairs(x) or "-"
     if isinstance(x, list | tuple):
         return ", ".join(value(each) for each in x) or "-"
-    return str(x)
+    return Measured(str(x), Number(x)) if isinstance(x, int) else str(x)
 
 
 def pairs(params: dict[str, object]) -> str:

@@ -84,6 +84,7 @@ def _site(
             found |= {"raster": tuple(marks), "rows": rows}
         if courses:
             found["courses"] = _courses(trace, name, shape, first, chosen)
+            found["axes"] = tuple(trace.index["arrays"][f"{name}/spikes"]["axes"][2:])
     if trace.has(f"{name}/activations") and trace.has(f"{name}/ann"):
         pairs = zip(trace.samples(f"{name}/activations"), trace.samples(f"{name}/ann"), strict=True)
         found |= _beside_ann(pairs, neurons, pictured)
@@ -171,7 +172,7 @@ def _maps(ann: NDArray[Any], snn: NDArray[Any]) -> tuple[Maps, ...]:
         span = high - low or 1.0
         grey = [((each - low) / span * 255).round().astype(np.uint8) for each in pair]
         rows = [tuple(row.tobytes() for row in each) for each in grey]
-        found.append(Maps(channel, rows[0], rows[1]))
+        found.append(Maps(channel, rows[0], rows[1], (low, high)))
     return tuple(found)
 
 

@@ -9,9 +9,22 @@ import pytest
 from helpers import examples
 
 from snnconv.errors import UsageError
-from snnconv.render.paper import as_latex, escaped, needed, papers, pdf, rules, standalone, tables
+from snnconv.render import units
+from snnconv.render.describe.training_comparison import around
+from snnconv.render.paper import (
+    as_csv,
+    as_latex,
+    escaped,
+    needed,
+    papers,
+    pdf,
+    rules,
+    standalone,
+    tables,
+)
 from snnconv.render.sections import contents
 from snnconv.render.tables import Column, Table
+from snnconv.reports import Spread
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -81,14 +94,47 @@ def test_the_same_plot_is_the_same_bytes():
     assert pdf(svg) == pdf(svg)
 
 
-def test_a_table_keeps_its_cells(written):
+def test_a_table_keeps_its_rows(written):
     page, files = written
     for name, table in tables(page):
         rows = list(csv.reader(files[f"{name}.csv"].decode().splitlines()))
-        assert rows[0] == [column.title for column in table.columns]
-        plain = [[(cell or "").replace(" ", "") for cell in row] for row in table.rows]
-        assert [[cell.replace(" ", "") for cell in row] for row in rows[1:]] == plain
-        assert files[f"{name}.tex"].decode().count("\\\\\n") == len(rows)
+        table_of_runs = table.turned() if table.across else table
+        assert [row[0] for row in rows[1:]] == [row[0] for row in table_of_runs.rows]
+        assert files[f"{name}.tex"].decode().count("\\\\\n") == len(table.rows) + 1
+
+
+def test_csv_has_plain_numbers_in_stated_units(written):
+    page, files = written
+    reports = [run.report for run in page.runs]
+    names = [run.label for run in page.runs]
+    for file, head, values in (
+        ("accuracy", "SNN at T (%)", [100 * each.accuracy[-1] for each in reports]),
+        ("accuracy", "ANN (%)", [100 * each.ann_accuracy for each in reports]),
+        ("spikes", "Synaptic operations (SOPs)", [each.sops_per_sample for each in reports]),
+        ("energy-per-sample-of-the-ann-s", "ANN (mJ)", [each.energy_ann_mj for each in reports]),
+        ("simulation", "Time per sample (s)", [each.seconds_per_sample for each in reports]),
+    ):
+        rows = list(csv.DictReader(files[f"summary-{file}.csv"].decode().splitlines()))
+        assert [row["run"] for row in rows] == names
+        assert [float(row[head]) for row in rows] == pytest.approx(values, rel=1e-14), head
+    (layers, *_) = [name for name in files if name.startswith("layers-") and name.endswith(".csv")]
+    rows = list(csv.DictReader(files[layers].decode().splitlines()))
+    assert [float(row["SOPs"]) for row in rows] == [x.sops_per_sample for x in reports[0].layers]
+    everything = "".join(files[name].decode() for name in files if name.endswith(".csv"))
+    assert not re.search(
+        r"\d (?:[kMGTP]|[umnp]?J|[um]?s|[MG]iB)?(?:,|$)|\d \d{3}\b", everything, re.M
+    )
+
+
+def test_csv_of_several_numbers_in_a_cell():
+    spread = around(Spread(mean=0.5, std=0.125), units.percent)
+    cells = ((spread, units.energy(1.25e-6)), ("failed", None))
+    rows = as_csv(Table("T", (Column("accuracy"), Column("energy")), cells)).splitlines()
+    assert rows == [
+        'accuracy (%),"accuracy, standard deviation (%)",energy (mJ)',
+        "50,12.5,1.25e-06",
+        "failed,,",
+    ]
 
 
 def test_latex():

@@ -12,7 +12,7 @@ from snnconv.render.svg.elements import coordinate, fit, fit_all, tag, text_widt
 from snnconv.render.svg.histogram import BINS, Panel, histogram_plot, power, rebin
 from snnconv.render.svg.plot import Axis, Frame, Rule, Series, line_plot, thin
 from snnconv.render.svg.scale import Scale, linear, linear_ticks, log, nice_step
-from snnconv.render.svg.small import Picture, pictures_plot
+from snnconv.render.svg.small import Cloud, Picture, pictures_plot, scatter_plot
 from snnconv.render.svg.styles import MARKERS, Style, marker, run_style
 
 finite = st.floats(-1e12, 1e12).map(lambda v: float(f"{v:.9g}"))
@@ -215,11 +215,34 @@ def test_a_number_beyond_all_bounds_has_no_place_on_a_logarithmic_scale():
     assert not scale.holds(1e300)
 
 
+def test_a_histogram_of_few_values_has_a_bar_for_each():
+    counts = (40.0, 0.0, 10.0, 20.0, 5.0)
+    panel = Panel("a", tuple(k / 4 for k in range(6)), counts, (), len(counts))
+    drawn = ElementTree.fromstring(histogram_plot("h", "T", "D", [panel], [], 352))
+    (shape,) = [each.get("d") for each in drawn.iter("path") if each.get("class") == "shape"]
+    assert shape.count("H") == len(counts)
+
+
+@pytest.mark.parametrize("width", [352, 592])
+@pytest.mark.parametrize("top", [0.013, 7.3, 123456.0])
+def test_points_beside_the_networks_have_whole_labels(width, top):
+    clouds = [Cloud(f"layer{k}", ((0.2 * top, 0.1 * top), (top, 0.8 * top))) for k in range(3)]
+    heads = ("Decoded from spikes (ANN's units)", "Activation of the ANN (ANN's units)")
+    drawn = ElementTree.fromstring(scatter_plot("p", "T", "D", clouds, width, heads))
+    texts = list(drawn.iter("text"))
+    assert {heads[0], heads[1], *(cloud.name for cloud in clouds)} <= {t.text for t in texts}
+    for text in texts:  # a shortened text has its whole as a title
+        left, right, top_, _ = box(text)
+        assert text.find("title") is None
+        assert left >= 0 and right <= width and top_ >= 0
+
+
 @pytest.mark.parametrize("width", [352, 760])
 def test_images_say_which_row_is_the_networks_and_which_the_spikes(width):
     image = (b"\x00\xff", b"\xff\x00")
-    drawn = pictures_plot("p", "T", "D", [Picture("channel 3", image, image)], width)
+    drawn = pictures_plot("p", "T", "D", [Picture("channel 3", image, image, (-0.5, 2.25))], width)
     assert ">Above: the ANN. Below: the spikes.</text>" in drawn
+    assert ">-0.5 to 2.25</text>" in drawn
     root = ElementTree.fromstring(drawn)
     told = [float(each.get("y", 0)) for each in root.iter() if each.get("class") == "axis-label"]
     bottom = max(

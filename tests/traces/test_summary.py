@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pytest
 from helpers import examples
-from helpers.pages import drawings, html
+from helpers.pages import box, drawings, html, labels
 from PIL import Image
 
 from snnconv.render.svg.styles import run_style
@@ -74,6 +74,8 @@ def test_the_numbers_that_are_drawn(trace):
     assert all(ann == snn + 1 for ann, snn in site.points)
     assert [each.channel for each in site.maps] == [0, 1]
     assert (len(site.maps[0].ann), len(site.maps[0].ann[0])) == SHAPE[1:]
+    assert [each.ends for each in site.maps] == [(24.0, 30.0), (30.0, 36.0)]
+    assert site.axes == EACH[2:]
 
 
 def test_all_of_it_is_on_the_page(trace):
@@ -86,6 +88,12 @@ def test_all_of_it_is_on_the_page(trace):
         "Firing rates by layer",
         "Activations at a",
     }
+    assert "Neurons are named by channel, row, column, from 0." in page
+    for svg in drawings(page):  # nothing on an axis is cut
+        if svg.find("title").text in ("Spikes of sample 7", "Potentials at a"):
+            ticks = [box(text) for text in labels(svg, "tick")]
+            assert ticks and all(left >= 0 for left, *_ in ticks)
+            assert "0" not in {t.text for t in labels(svg, "tick")} or "Potentials" in svg[0].text
     assert "img-src data:" in page
     images = [image.get("href") for svg in drawings(page) for image in svg.iter("image")]
     assert len(images) == 2 * 2 * 2  # widths, channels, ANN and SNN

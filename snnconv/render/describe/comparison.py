@@ -28,7 +28,7 @@ def compare(found: CompareReport) -> list[Block]:
         _grid(
             f"{kind.title} by T",
             found,
-            lambda cell: kind.shown(cell.measured),
+            lambda cell: units.score(kind, cell.measured),
             lambda cell: cell.latency_worth_it,
             f"{LATENCY_FRONT}, {CHANCE}",
             failed="failed",
@@ -36,7 +36,7 @@ def compare(found: CompareReport) -> list[Block]:
         _grid(
             "Energy / the ANN's, by T",
             found,
-            lambda cell: ratio(cell.energy_total_ratio),
+            lambda cell: units.ratio(cell.energy_total_ratio),
             lambda cell: cell.energy_worth_it,
             f"{ENERGY_FRONT}, {CHANCE}",
         ),
@@ -72,21 +72,16 @@ def _conventions(found: CompareReport) -> list[Table]:
         _grid(
             "Energy / the quantized twin's, by T",
             found,
-            lambda cell: units.shown(ratio, cell.energy_twin_ratio),
+            lambda cell: units.shown(units.ratio, cell.energy_twin_ratio),
             note="above 1, the same network with quantized activations is cheaper, see the methods",
         ),
         _grid(
             "Energy with memory / the ANN's, by T",
             found,
-            lambda cell: units.shown(ratio, cell.energy_memory_ratio),
+            lambda cell: units.shown(units.ratio, cell.energy_memory_ratio),
         ),
     ]
     return [table for table in tables if any(any(row[1:]) for row in table.rows)]
-
-
-def ratio(value: float) -> str:
-    """Return a share of another network's energy: ``0.21``."""
-    return f"{value:.2f}"
 
 
 def _grid(
@@ -137,9 +132,9 @@ def methods(found: CompareReport) -> Table:
         rows.append(
             (
                 row.method,
-                f"T={at}" if near else None,
-                ratio(cell.energy_total_ratio) if near else None,
-                units.shown(ratio, cell.energy_twin_ratio) if near else None,
+                None if at is None else units.Measured(f"T={at}", units.Number(at)),
+                units.ratio(cell.energy_total_ratio) if near else None,
+                units.shown(units.ratio, cell.energy_twin_ratio) if near else None,
                 units.shown(units.percent, cell.twin_accuracy) if near else None,
                 units.shown(units.number, row.forward_passes_to_1_point),
                 units.shown(units.number, cell.firing_rate),

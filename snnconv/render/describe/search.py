@@ -54,9 +54,9 @@ def tried(found: SearchUse) -> Table:
                 row.method,
                 str(row.timesteps),
                 str(row.latency_steps),
-                kind.shown(row.share),
+                units.score(kind, row.share),
                 _worse(row),
-                f"{row.energy_total_ratio:.3f}",
+                units.ratio(row.energy_total_ratio, 3),
                 units.si(row.spikes_per_sample),
                 units.count(row.samples),
                 _OUTCOMES[row.outcome].format(_side(kind)),
@@ -70,7 +70,7 @@ def tried(found: SearchUse) -> Table:
 
 
 def _worse(row: TrialRow) -> str:
-    return f"{row.points_below:.2f}"
+    return units.ratio(row.points_below)
 
 
 def _side(kind: Score) -> str:

@@ -1,6 +1,7 @@
 """A comparison of training methods, as tables: a row for each method at each T."""
 
 from collections.abc import Callable
+from functools import partial
 
 from snnconv.render import units
 from snnconv.render.describe.comparison import ENERGY_FRONT
@@ -42,7 +43,7 @@ def cells(found: CompareTrainingReport) -> Table:
         return (
             row.method,
             str(cell.timesteps),
-            *(around(each, kind.shown) for each in scores),
+            *(around(each, partial(units.score, kind)) for each in scores),
             around(cell.sops_per_sample, units.si),
             around(cell.energy_total_mj, units.energy),
             around(cell.spikes_per_sample, units.si),
@@ -80,8 +81,11 @@ def around(found: Spread | None, show: Callable[[float], str]) -> Cell:
     """Return a mean with its standard deviation, if there are several seeds."""
     if found is None:
         return None
-    std = "" if found.std is None else f" \u00b1 {show(found.std)}"
-    return f"{show(found.mean)}{std}"
+    mean, std = show(found.mean), units.shown(show, found.std)
+    if std is None:
+        return mean
+    spread = units.numbers(std, "standard deviation")
+    return units.Measured(f"{mean} \u00b1 {std}", *units.numbers(mean), *spread)
 
 
 def methods(found: CompareTrainingReport) -> Table:

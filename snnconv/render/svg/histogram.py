@@ -27,12 +27,16 @@ MARGIN = 8.0
 
 @dataclass(frozen=True)
 class Panel:
-    """A site's histogram and the thresholds to mark in it, one per legend entry."""
+    """A site's histogram and the thresholds to mark in it, one per legend entry.
+
+    It is drawn in ``bins`` equal bins from 0.
+    """
 
     name: str
     edges: tuple[float, ...]
     counts: tuple[float, ...]
     thresholds: tuple[float | None, ...]
+    bins: int = BINS
 
 
 def rebin(
@@ -82,7 +86,7 @@ def _panel(
     for k in range(0, math.floor(math.log10(y.hi)) + 1, _stride(y)):
         at = top + height * (1 - y.at(10.0**k))
         parts.append(tag("line", x1=left, x2=left + width, y1=at, y2=at, class_="grid"))
-    parts.append(_outline(rebin(panel.edges, panel.counts, hi), x, y, box))
+    parts.append(_outline(rebin(panel.edges, panel.counts, hi, panel.bins), x, y, box))
     base = top + height
     parts.append(tag("line", x1=left, x2=left + width, y1=base, y2=base, class_="base"))
     end = float("-inf")
@@ -125,7 +129,8 @@ def histogram_plot(
     ``heads`` are the names of y and x.
     """
     most = max(
-        (max(rebin(p.edges, p.counts, _extent(p)), default=0.0) for p in panels), default=1.0
+        (max(rebin(p.edges, p.counts, _extent(p), p.bins), default=0.0) for p in panels),
+        default=1.0,
     )
     y = Scale("log10", _FLOOR, max(most * 1.5, 10.0))
     across = max(1, min(len(panels), round((width - 44) / (172 if width >= 500 else 150))))

@@ -20,7 +20,7 @@ from snnconv.render.svg.legend import Entry, legend
 from snnconv.render.svg.plot import ASIDE, Axis, Frame, x_axis
 from snnconv.render.svg.scale import Scale, linear
 from snnconv.render.svg.styles import Style, stroke
-from snnconv.render.units import tick
+from snnconv.render.units import compact, tick
 
 UP, DOWN = Style("s0", width=1.4), Style("s1", width=1.4)
 DIAGONAL = Style("faint", "2 3", width=1.0)
@@ -46,11 +46,12 @@ class Cloud:
 
 @dataclass(frozen=True)
 class Picture:
-    """Two images of one channel: rows of grey levels 0..255."""
+    """Two images of one channel: rows of grey levels 0..255, and the values of black and white."""
 
     name: str
     upper: tuple[bytes, ...]
     lower: tuple[bytes, ...]
+    ends: tuple[float, float]
 
 
 def raster_plot(
@@ -84,32 +85,54 @@ Panel = Callable[[int, float, float, float], str]
 
 
 def _grid(
-    names: Sequence[str], width: float, each: float, tall: Callable[[float], float], draw: Panel
+    names: Sequence[str],
+    width: float,
+    each: float,
+    tall: Callable[[float], float],
+    draw: Panel,
+    inset: float = 0.0,
 ) -> tuple[str, float]:
-    """Draw panels in rows, each under its name; returns the drawing and its height."""
+    """Draw panels in rows, each under its name; returns the drawing and its height.
+
+    Names stand ``inset`` from the left of their panels.
+    """
     across = max(1, min(len(names), round(width / each)))
     cell = min(width / across, 1.6 * each)
-    short = fit_all(names, 0.85 * cell)
+    short = fit_all(names, 0.85 * cell - inset)
     parts = []
     pitch = tall(cell) + 2.4 * FONT
     for i, full in enumerate(names):
         left, top = (i % across) * cell, (i // across) * pitch
-        parts.append(label(full, left, top + FONT, "group", short=short[i]))
+        parts.append(label(full, left + inset, top + FONT, "group", short=short[i]))
         parts.append(draw(i, left, top + 1.6 * FONT, cell))
     return "".join(parts), pitch * -(-len(names) // across)
 
 
+def _square(cloud: Cloud) -> Scale:
+    values = [v for point in cloud.points for v in point]
+    return linear(values, 3, lo=None if min(values, default=0.0) < 0 else 0.0)
+
+
 def scatter_plot(
-    name: str, title: str, description: str, clouds: Sequence[Cloud], width: float
+    name: str,
+    title: str,
+    description: str,
+    clouds: Sequence[Cloud],
+    width: float,
+    heads: tuple[str, str],
 ) -> str:
-    """Draw a panel of points for each site; on the diagonal both values are equal."""
-    gap = 34.0
+    """Draw a panel of points for each site; on the diagonal both values are equal.
+
+    ``heads`` are the names of y and x.
+    """
+    scales = [_square(cloud) for cloud in clouds]
+    widest = max((text_width(tick(v)) for each in scales for v in each.ticks(3)), default=0.0)
+    aside = widest + 6
+    gap = aside + max(14.0, widest / 2)
 
     def panel(i: int, left: float, top: float, cell: float) -> str:
-        side = cell - gap
-        values = [v for point in clouds[i].points for v in point]
-        scale = linear(values, 3, lo=None if min(values, default=0.0) < 0 else 0.0)
-        frame = Frame(left + gap - 14, top, side, side, scale, scale)
+        side, scale = cell - gap, scales[i]
+        frame = Frame(left + aside, top, side, side, scale, scale)
         drawn = [
             tag(
                 "line",
@@ -145,15 +168,13 @@ def scatter_plot(
         return "".join(drawn)
 
     names = [cloud.name for cloud in clouds]
-    body, height = _grid(names, width, 176 if width >= 500 else 166, lambda c: c - gap + 20, panel)
-    axes = label(
-        "Across: the ANN's activation. Up: the mean of what the spikes carry.",
-        0,
-        height + FONT,
-        "axis-label",
-        width=width,
+    each, head = 176 if width >= 500 else 166, 2 * FONT
+    body, height = _grid(names, width, each, lambda c: c - gap + 20, panel, aside)
+    axes = label(heads[0], 0, FONT, "axis-label") + label(
+        heads[1], aside, head + height + FONT, "axis-label"
     )
-    return svg(name, title, description, width, height + 1.8 * FONT, body, axes)
+    moved = tag("g", body, transform=f"translate(0 {coordinate(head)})")
+    return svg(name, title, description, width, head + height + 1.8 * FONT, moved, axes)
 
 
 def pictures_plot(
@@ -167,17 +188,25 @@ def pictures_plot(
             high = side * len(rows) / max(1, len(rows[0]))
             place = {"x": left, "y": top + k * (high + 4), "width": side, "height": high}
             drawn.append(tag("image", href=_png(rows), image_rendering="pixelated", **place))
+        black, white = map(compact, pictures[i].ends)
+        under = top + 2 * high + 8 + FONT
+        drawn.append(label(f"{black} to {white}", left, under, "tick"))
         return "".join(drawn)
 
     def tall(cell: float) -> float:
         ratio = max(len(p.upper) / max(1, len(p.upper[0])) for p in pictures)
-        return 2 * (cell - 10) * ratio + 6
+        return 2 * (cell - 10) * ratio + 6 + 1.4 * FONT
 
     names = [picture.name for picture in pictures]
     body, height = _grid(names, width, 96 if width >= 500 else 110, tall, panel)
-    told = "Above: the ANN. Below: the spikes."
-    rows = label(told, 0, height + FONT, "axis-label", width=width)
-    return svg(name, title, description, width, math.ceil(height + 1.8 * FONT), body, rows)
+    told = (
+        "Above: the ANN. Below: the spikes.",
+        "Numbers: black and white, in the ANN's units.",
+    )
+    lines = [
+        label(line, 0, height + (1 + 1.4 * k) * FONT, "axis-label") for k, line in enumerate(told)
+    ]
+    return svg(name, title, description, width, math.ceil(height + 3.2 * FONT), body, *lines)
 
 
 def _png(rows: Sequence[bytes]) -> str:
