@@ -82,11 +82,14 @@ class Obstacle:
 
 
 NAMED = 100
-"""Obstacles in an error: a recurrence of hard gates has hundreds of products."""
+"""Reasons in an error."""
+
+PLACES = 5
+"""Operations of one reason in an error: a recurrence of hard gates has hundreds of products."""
 
 
 class ObstaclesError(UnsupportedError):
-    """A network with things in it that can't be converted: all of them, each with its place.
+    """A network with things in it that can't be converted: all of them, by what they are.
 
     Args:
         whose: the network's.
@@ -103,28 +106,38 @@ class ObstaclesError(UnsupportedError):
         kind: str = "operation",
     ) -> None:
         count = len(obstacles)
-        found = [f"{obstacle.place}: {obstacle.found}" for obstacle in obstacles[:NAMED]]
-        if count > NAMED:
-            found.append(f"and {count - NAMED} more (snnconv inspect names all)")
-        remedies: dict[str, list[str]] = {}
-        for obstacle in obstacles:
-            remedies.setdefault(obstacle.remedy, []).append(obstacle.place)
+        reasons = _places((each.found, each.place) for each in obstacles)
+        remedies = _places((each.remedy, each.place) for each in obstacles)
+        most = PLACES if kind == "operation" else count
+        found = [f"{_few(places, most)}: {reason}" for reason, places in reasons.items()]
+        if len(found) > NAMED:
+            found[NAMED:] = [f"and {len(found) - NAMED} more reasons"]
+        if any(len(places) > most for places in reasons.values()):
+            found[-1] += " (all of them: snnconv inspect)"
         several = len(remedies) > 1  # each is said with the places that it is for
         super().__init__(
             f"{count} {kind}{'s' * (count > 1)} of {whose} can't {done}",
             "; ".join(found),
             "; ".join(
-                f"{_few(places)}: {remedy}" if several else remedy
+                f"{_few(places, 3)}: {remedy}" if several else remedy
                 for remedy, places in remedies.items()
             ),
         )
         self.obstacles = tuple(obstacles)
 
 
-def _few(places: Sequence[str]) -> str:
-    """Name the first few places."""
-    named = list(dict.fromkeys(places))
-    return ", ".join(named[:3]) + ", ..." * (len(named) > 3)
+def _places(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Return the places of each text, both in order and once."""
+    found: dict[str, dict[str, None]] = {}
+    for text, place in pairs:
+        found.setdefault(text, {})[place] = None
+    return {text: list(places) for text, places in found.items()}
+
+
+def _few(places: Sequence[str], most: int) -> str:
+    """Name the first few places, and say how many more there are."""
+    more = f" and {len(places) - most} more" if len(places) > most else ""
+    return ", ".join(places[:most]) + more
 
 
 class CheckFailedError(SnnconvError):

@@ -394,6 +394,12 @@ def odd():
     return make(nn.Hardshrink)
 def flat():
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+
+def twice():
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 8), nn.SiLU(), nn.Linear(8, 8), nn.SiLU(), nn.Linear(8, 10)
+    )
 """
 
 
@@ -428,6 +434,9 @@ def test_inspect_of_a_network(tmp_path, monkeypatch):
     assert inspected("resnet20?width=0.25")["converts"]
     shown = here("inspect", "net.py:odd").out
     assert "module Hardshrink" in shown
+    shown = here("inspect", "net.py:twice").out.split("Obstacles", 1)[1]
+    assert (shown.count("module SiLU"), shown.count(ANALOG)) == (1, 1)
+    assert re.search(r" 2  2, 4$", shown, re.M)
     assert "--non-relu analog" in shown
     assert not (tmp_path / "snnconv-run").exists()
 

@@ -842,7 +842,7 @@ def test_everything_that_can_not_be_converted_is_named(tmp_path):
     with pytest.raises(ObstaclesError) as caught:
         import_onnx(saved(proto(nodes), tmp_path), IMAGE)
     assert caught.value.problem.startswith("4 operations of ")
-    named = [place.split(":")[0] for place in caught.value.found.split("; ")]
+    named = [obstacle.place for obstacle in caught.value.obstacles]
     assert named == ["LRN a (LRN)", "Tanh b (Tanh)", "Sigmoid d (Sigmoid)", "Mul e (Mul)"]
     remedies = [obstacle.remedy for obstacle in caught.value.obstacles]
     assert remedies == [ANALOG] * 4

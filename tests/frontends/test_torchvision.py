@@ -57,7 +57,7 @@ def test_torchvision_networks_that_import(name):
 @pytest.mark.parametrize("name", networks(REFUSED))
 def test_torchvision_networks_that_do_not(name):
     error = refused(torchvision_network(name), (3, 64, 64))
-    reasons = {part.rsplit(" ", 1)[1].strip("'") for part in error.found.split("; ")}
+    reasons = {each.found.rsplit(" ", 1)[1].strip("'") for each in error.obstacles}
     assert reasons == REFUSED[name]
 
 

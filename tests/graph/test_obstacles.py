@@ -11,7 +11,7 @@ from torch import nn
 
 import snnconv.frontends
 import snnconv.graph
-from snnconv.errors import ObstaclesError, UnsupportedError
+from snnconv.errors import Obstacle, ObstaclesError, UnsupportedError
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph import obstacles
 from snnconv.graph.remedies import (
@@ -202,6 +202,24 @@ def test_a_network_without_a_site():
     assert obstacles.obstacles(spiking, analog=True) == []
     net.insert(1, nn.ReLU())
     assert obstacles.obstacles(capture(net, (4,))[0], analog=False) == []
+
+
+def test_a_reason_is_told_once_with_its_first_places():
+    """Hundreds of products of a recurrence are one thing to do."""
+    found = [Obstacle(f"t{t}", "a product", "leave it") for t in range(200)]
+    found.insert(7, Obstacle("sort", "function 'sort'", "another"))
+    error = ObstaclesError("net", found)
+    assert error.problem == "201 operations of net can't be converted"
+    assert error.found == (
+        "t0, t1, t2, t3, t4 and 195 more: a product; sort: function 'sort' "
+        "(all of them: snnconv inspect)"
+    )
+    assert error.remedy == "t0, t1, t2 and 197 more: leave it; sort: another"
+    assert error.obstacles == tuple(found)
+    exported = ObstaclesError("net", found, "be exported to nir", "part")  # nothing else names all
+    assert "t198, t199: a product" in exported.found
+    few = ObstaclesError("net", found[:5])
+    assert (few.found, few.remedy) == ("t0, t1, t2, t3, t4: a product", "leave it")
 
 
 def padded(n, x):

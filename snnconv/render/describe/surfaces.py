@@ -21,7 +21,7 @@ from snnconv.reports import (
 
 
 def inspect(found: InspectReport) -> list[Block]:
-    """Describe an :class:`InspectReport`: a row for each node."""
+    """Describe an :class:`InspectReport`: a row for each node, and for each kind of obstacle."""
     how_many = len(found.obstacles)
     facts = [Fact("kind", found.kind)]
     if found.data:
@@ -80,10 +80,18 @@ def inspect(found: InspectReport) -> list[Block]:
         (Column("stage", numeric=False), Column("read", numeric=False)),
         tuple((step.stage, step.parent[:12] if step.parent else None) for step in found.past),
     )
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for each in found.obstacles:
+        reasons.setdefault((each.found, each.remedy), []).append(each.place)
     obstacles = Table(
         "Obstacles",
-        tuple(Column(head, numeric=False) for head in ("place", "found", "what to do")),
-        tuple((each.place, each.found, each.remedy) for each in found.obstacles),
+        (
+            Column("found", numeric=False),
+            Column("what to do", numeric=False),
+            Column("times"),
+            Column("places", numeric=False),
+        ),
+        tuple((*reason, str(len(where)), ", ".join(where)) for reason, where in reasons.items()),
     )
     parts = ((nodes, found.nodes), (past, found.past), (obstacles, found.obstacles))
     return [Facts("Network", tuple(facts)), *(block for block, rows in parts if rows)]
