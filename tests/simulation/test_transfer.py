@@ -1,6 +1,7 @@
 """Networks with transfer sites: what their neurons must do, whatever the function is."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -104,11 +105,63 @@ def test_a_constant_is_rounded_to_half_a_theta_at_every_step(function, rounding,
     assert error.abs().max() <= 0.25 + rounding
 
 
+class Steps(nn.Module):
+    """A function of what changes over time: of the spikes of a ReLU."""
+
+    def __init__(self, function):
+        super().__init__()
+        random = torch.Generator().manual_seed(2)
+        self.a, self.b, self.c = (nn.Linear(6, 6) for _ in range(3))
+        for parameter in self.parameters():  # in eighths, so that sums are exact
+            parameter.data = torch.randint(-8, 9, parameter.shape, generator=random) / 8
+        self.function = function
+
+    def forward(self, x):
+        return self.c(self.function(self.b(F.relu(self.a(x)))))
+
+
+@pytest.mark.parametrize("function", [F.silu, F.gelu, torch.square, nn.Softmax(1)])
+@pytest.mark.parametrize("chunk", [12, 5])
+def test_of_a_mean_that_changes_it_is_as_near(function, chunk):
+    """The sum of spikes follows t*f of the mean of the currents so far."""
+    net = Steps(function).eval()
+    snn = spiking(net, (6,), theta=0.5, g=256)
+    x = torch.randint(-16, 17, (20, 6), generator=torch.Generator().manual_seed(3)) / 8
+    _, seen = recorded(snn, x, 12, chunk)
+    relu, spikes = seen.values()
+    t = torch.arange(1, 13)[:, None, None]
+    currents = relu.values.cumsum(0) / t
+    assert (currents.diff(dim=0) != 0).any()
+    error = spikes.values.cumsum(0) - t * function(net.b(currents).flatten(0, 1)).view_as(currents)
+    assert error.abs().max() <= 0.25 + 1e-3
+
+
+def test_a_function_that_is_a_relu_gives_the_spikes_of_a_relu():
+    """Bit by bit, in a network; no potential is just at a threshold, where rounding decides."""
+    x = torch.randint(-16, 17, (20, 6), generator=torch.Generator().manual_seed(3)) / 8
+    found = []
+    for function, h in ((F.relu, 0.0), (partial(F.elu, alpha=0.0), 0.25)):
+        graph, tensors, _ = capture(Steps(function).eval(), (6,), analog=True)
+        graph = with_transfer_sites(graph, tensors)
+        first, second = (site.name for site in graph.sites)
+        neurons = {
+            name: Signed(Params(spikes=2, hysteresis=own, v0=0.3), torch.tensor([0.5]))
+            for name, own in ((first, 0.0), (second, h))  # a transfer site has no hysteresis
+        }
+        snn = SpikingNetwork(Network(graph, tensors), neurons, 0, None).eval()
+        assert snn.neurons[second].two_sided is (h > 0)
+        found.append(recorded(snn, x, 12)[1].values())
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.equal(ours.counts, theirs.counts)
+        assert torch.equal(ours.values, theirs.values)
+    assert (ours.counts < 0).any()
+
+
 @given(st.lists(st.lists(eighths, min_size=4, max_size=4), min_size=1, max_size=12))
 @settings(deadline=None, max_examples=40)
 def test_behind_a_relu_it_is_the_signed_neuron_bit_by_bit(currents):
     given_ = torch.tensor(currents)[:, None]  # [T, 1, 4], in eighths: exact
-    theta = torch.tensor([0.5])
+    theta = torch.tensor([1.0])  # a quarter of it is more than an eighth
     relu = Signed(Params(spikes=2, hysteresis=0), theta)
     behind = Signed(Params(spikes=2, hysteresis=0.25), theta)  # which there is none of here
     behind.two_sided = True
