@@ -150,6 +150,29 @@ def test_calibration_is_the_same(folders):
     assert one["sites"] == two["sites"]
 
 
+@pytest.mark.long
+def test_calibration_in_several_passes_is_the_same(tmp_path):
+    """Under a memory that the histograms of all sites do not fit into: the very same file."""
+    words = ["--samples", 301, "--method", "mse", "--granularity", "channel"]
+    made = {}
+    for name, memory in (("much", []), ("little", ["--memory", "22MiB"])):
+        line, run = ["calibrate", *words, *memory], tmp_path / name / "snnconv-run"
+        run.parent.mkdir()
+        by_two([line], run.parent)
+        file, report = (
+            run / "calibrated.safetensors",
+            json.loads((run / "calibrate.json").read_text()),
+        )
+        made[name] = file.read_bytes(), report["passes"], report["environment"]["processes"]
+    with contextlib.chdir(tmp_path):
+        report = json.loads(done("calibrate", *words, "--memory", "22MiB", "--json").out)
+    alone = (tmp_path / "snnconv-run" / "calibrated.safetensors").read_bytes()
+    (once, *one), (again, *two) = made["much"], made["little"]
+    assert (one, two, report["passes"]) == ([1, 2], [report["passes"], 2], two[0])
+    assert report["passes"] > 1
+    assert once == again == alone
+
+
 @pytest.mark.parametrize(("n", "batch"), [(0, 4), (3, 4), (8, 4), (301, 32), (33, 32)])
 def test_processes_share_the_batches_of_one(monkeypatch, n, batch):
     order, size = torch.randperm(n), 3

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.commands import done, here
+from helpers.runs import InterruptedAt, finetuning
 
 import snnconv
 from snnconv.data.dataset import load_dataset
@@ -126,6 +127,38 @@ def test_finetuning_keeps_the_best_score(trained, tmp_path):
     scores = [report["score_epoch0"], *(row["score"] for row in report["epochs"])]
     assert report["score_best"] == (max if higher else min)(scores)
     assert report["accuracy_best"] is None
+
+
+def goes_on(checkpoint, data, folder):
+    """Fine-tune whole, and cut short in the second epoch of two: the same bytes and scores."""
+    whole, cut = folder / "whole", folder / "cut"
+    given = {"checkpoint": checkpoint, "data": data, "epochs": 2, "limit": 90, "timesteps": None}
+    given |= {"lr": 0.01, "batch_size": 30}
+    wanted = finetuning(whole, **given)
+    with pytest.raises(KeyboardInterrupt):
+        finetuning(cut, InterruptedAt("epoch 2/2"), **given)
+    found = finetuning(cut, resume=True, **given)
+    assert (wanted.resumed_after, found.resumed_after) == (None, 1)
+    for name in ("finetuned.safetensors", "finetuned-last.safetensors"):
+        assert (cut / name).read_bytes() == (whole / name).read_bytes()
+    for name in ("task", "headline", "score_epoch0", "score_best", "scores_best"):
+        assert getattr(found, name) == getattr(wanted, name)
+    assert [row.score for row in found.epochs] == [row.score for row in wanted.epochs]
+    return found
+
+
+def test_a_training_that_was_cut_short_goes_on(trained, tmp_path):
+    task, run = trained
+    found = goes_on(run / "converted.safetensors", f"npz:{task}.npz", tmp_path)
+    assert (found.task, found.headline.name) == (task, HEAD[task])
+
+
+def test_a_training_without_labels_that_was_cut_short_goes_on(folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(folder)
+    done("calibrate", "--data", "npz:none.npz", "--run", tmp_path, "--samples", "100")
+    done("convert", "--neuron", "signed", "--timesteps", "1", "--run", tmp_path)
+    found = goes_on(tmp_path / "converted.safetensors", "npz:none.npz", tmp_path)
+    assert (found.task, found.headline.name) == ("none", "agreement")
 
 
 def test_what_has_no_meaning_is_refused_by_name(trained):
