@@ -166,6 +166,7 @@ def test_stages_do_not_know_each_other():
         if module.startswith("stages."):
             own, _ = imports(module)
             assert {name for name in own if name.startswith("stages.")} <= {
+                "stages.doubts",
                 "stages.session",
                 "stages.run_folder",
                 "stages.outputs",

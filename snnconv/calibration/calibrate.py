@@ -12,7 +12,7 @@ from snnconv.calibration.histogram import Histogram, Statistic
 from snnconv.calibration.memory import CalibrationPlan, linked_sites, plan_calibration
 from snnconv.calibration.span import Span
 from snnconv.checkpoint import Checkpoint
-from snnconv.core import distributed
+from snnconv.core import distributed, runtime
 from snnconv.core.metadata import CalibrationInfo, Record, SiteStats
 from snnconv.data.dataset import Drawn
 from snnconv.errors import UnsupportedError
@@ -227,6 +227,7 @@ def calibrate(
     seen: Seen | None = None,
     plan: CalibrationPlan | None = None,
     told: Callable[[Pass], None] = lambda done: None,
+    network: Network | None = None,
 ) -> Checkpoint:
     """Return the checkpoint with thresholds, of kind ``calibrated``.
 
@@ -242,12 +243,13 @@ def calibrate(
         seen: adds up what the network did on these samples.
         plan: what memory there is; without, all sites are counted in one pass.
         told: of each pass, when it is done.
+        network: the network that is watched, if there is one already; see :func:`calibrating`.
 
     Raises:
         UnsupportedError: dead sites, NaN or Inf, or other samples in a later pass.
         UsageError: the histogram of one site does not fit into the memory.
     """
-    network = calibrating(ann, device)
+    network = network or calibrating(ann, device)
     graph, tensors = network.graph, network.views()
     known, analysis = qcfs_thresholds(graph, tensors), Analysis.of(graph, tensors)
     granularity, refits = _granularity(method, known), _refits(method, known)
@@ -280,6 +282,7 @@ def calibrate(
                 for site, theta in found.items():
                     sites[site] = describe(of_group[site], theta)
                     kept |= site_tensors(site, of_group[site], theta, refits)
+                runtime.return_freed_memory()  # the next site needs as much for itself
         ranges = {name: span for name, span in ranges.items() if name not in counted}
         told(Pass(number, counted, len(ranges), histograms))
     name, params = method.name, method.params.model_dump()

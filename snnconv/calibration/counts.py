@@ -8,6 +8,8 @@ Shape:
     Rows ``[n, channels]``, none of them negative; counts and rests ``[channels, bins]``.
 """
 
+import math
+import mmap
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -61,8 +63,9 @@ class Counts:
     def _nothing(self, channels: int) -> tuple[Tensor, Tensor]:
         """Return words and extremes of empty bins."""
         bins = self.layout.bins + self._padding
-        ends = torch.tensor([-_HALF - 1, _HALF], dtype=torch.int16).expand(channels, bins, 2)
-        return torch.zeros(channels, bins, dtype=torch.int64), ends.contiguous()
+        ends = _zeros(channels, bins, 2, dtype=torch.int16)
+        ends[:] = torch.tensor([-_HALF - 1, _HALF], dtype=torch.int16)
+        return _zeros(channels, bins, dtype=torch.int64), ends
 
     @property
     def bits(self) -> Tensor:
@@ -105,7 +108,7 @@ class Counts:
         """Take what the shared words hold into words of their own, some channels at a time."""
         bins, self._room = self.layout.bins, self._most
         if self._held is None:
-            self._held = torch.zeros(2, len(self._words), bins, dtype=torch.int64)
+            self._held = _zeros(2, len(self._words), bins, dtype=torch.int64)
         for which in self._groups(PART):
             words = self._words[which, :bins]
             self._held[0, which] += words >> self._shift
@@ -194,7 +197,9 @@ class Counts:
         if self.layout.bins > before.bins:
             self._stretch(before.bins)
         for move, which in before.moves(self.layout, used):
-            self._move(move, which, int(before.rest[which[0]]))
+            rest = int(before.rest[which[0]])
+            for some in which.split(max(1, PART // self.layout.bins)):
+                self._move(move, some, rest)
 
     def _stretch(self, bins: int) -> None:
         """Make room for more bins than these."""
@@ -229,6 +234,17 @@ class Counts:
             self._words[which, :merged] = (counts << self._shift) + rests
         else:
             self._held[:, which] = F.pad(torch.stack([counts, rests]), (0, bins - merged))
+
+
+def _zeros(*shape: int, dtype: torch.dtype) -> Tensor:
+    """Return zeros in pages of their own, which the system has back when nobody needs them.
+
+    Histograms come, grow and go between values of the network. From the heap they would leave gaps,
+    which together took as much as a quarter of what all histograms may take.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(pages, dtype=dtype).view(shape)
 
 
 def _shift(bits: int) -> int:

@@ -89,7 +89,7 @@ class Histogram(Counts):
 
     def bins(self) -> Bins:
         """Return the few bins that a checkpoint keeps."""
-        return Bins.joined([Bins.of(of.counts, of.sums(), *of.ranges()) for of in self.parts()])
+        return Bins.joined(Bins.of(of.counts, of.sums(), *of.ranges()) for of in self.parts())
 
     def merge(self, other: "Histogram") -> None:
         """Add what another histogram of the same site has seen."""

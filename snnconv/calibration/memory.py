@@ -31,6 +31,8 @@ _WORKING = 2**24  # what is computed from some channels' bins takes at most this
 _BIN = 12 * 8  # numbers for a bin while something is computed from it
 _DRAWN = 2**11  # what is kept of a site to be drawn
 _SHARE = 2  # one part of so many of what is free is for a batch
+_RESERVE, _MOST_RESERVED = 8, 2**27
+"""One part of so many, at most so many bytes, is for compiled code and for gaps in the heap."""
 
 
 def bits_of(by_channel: bool) -> int:
@@ -72,7 +74,8 @@ class CalibrationPlan:
     Attributes:
         memory: bytes of all.
         samples: at once.
-        beside: bytes that a batch takes or, after it, what is computed from histograms.
+        beside: bytes that a batch takes or, after it, what is computed from histograms; and a
+            reserve for what is not counted.
     """
 
     memory: int
@@ -109,13 +112,14 @@ def plan_calibration(
     one, kept = bytes_per_sample(analysis), sum(kept_bytes(n, refits) for n in channels.values())
     working = min(_WORKING, max(least.values()) * _BIN // 12)
     needed = sum(least[name] for name in largest)
-    plan = CalibrationPlan(memory, 1, max(one, working))
+    reserve = min(memory // _RESERVE, _MOST_RESERVED)
+    plan = CalibrationPlan(memory, 1, reserve + max(one, working))
     if needed > plan.room(kept).bytes:
         of_largest = {name: channels[name] for name in largest}
         raise no_room(of_largest, needed, plan.room(kept), bits)
-    free = plan.room(kept).bytes + plan.beside - needed
+    free = plan.room(kept).bytes + max(one, working) - needed
     at_once = max(1, min(samples, free // _SHARE // one))
-    return CalibrationPlan(memory, at_once, max(at_once * one, working))
+    return CalibrationPlan(memory, at_once, reserve + max(at_once * one, working))
 
 
 def bytes_per_sample(analysis: Analysis) -> int:
@@ -147,10 +151,11 @@ def no_room(channels: Mapping[str, int], needed: int, room: Room, bits: int) -> 
     which = f"site{'s' * (len(channels) > 1)} {', '.join(map(repr, channels))}"
     beside = room.memory - room.bytes
     enough = beside + sum(map(partial(most_bytes, bits=bits), channels.values()))
+    enough += enough // (_RESERVE - 1)  # with more memory, more is reserved
     by_layer = ", or one threshold for each layer: --granularity layer"
     return UsageError(
         "the calibration does not fit into its memory",
         f"{runtime.mib(room.memory)}, where the histograms of {which} take {runtime.mib(needed)}, "
-        f"and one batch and what the checkpoint keeps {runtime.mib(beside)}",
+        f"and one batch, what the checkpoint keeps, and a reserve {runtime.mib(beside)}",
         f"give more: --memory {runtime.mib(enough)}{by_layer * (bits == CHANNEL_BITS)}",
     )

@@ -26,7 +26,7 @@ from snnconv.checkpoint.file import (
     sealed,
     unsealed,
 )
-from snnconv.core.files import write_atomically
+from snnconv.core.files import Content, write_atomically
 from snnconv.core.kinds import KINDS, WRITTEN_BY, Kind
 from snnconv.core.metadata import (
     CalibrationInfo,
@@ -72,7 +72,7 @@ def save(checkpoint: Checkpoint, file: str | Path) -> None:
     write_atomically(file, encoded(checkpoint, file))
 
 
-def encoded(checkpoint: Checkpoint, file: Path) -> bytes:
+def encoded(checkpoint: Checkpoint, file: Path) -> Content:
     """Return the content of a checkpoint's file; equal checkpoints give equal bytes.
 
     Raises:

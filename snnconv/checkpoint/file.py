@@ -25,6 +25,8 @@ DIGESTS = "digests"
 DIGEST = "digest"
 """The document's key of its own digest, without that key."""
 
+_ALIGNED = 8  # bytes: the length of a file's head, and where tensors may begin
+
 _MALFORMED = (
     *(safetensors.SafetensorError, OSError, ValueError, TypeError, LookupError),
     *(AttributeError, OverflowError, RuntimeError),
@@ -40,24 +42,66 @@ def canonical_json(data: Any) -> str:
 def digest(tensor: Tensor) -> str:
     """Return the SHA-256 of a tensor's type, shape and bytes."""
     found = hashlib.sha256(f"{tensor.dtype} {list(tensor.shape)}\n".encode())
-    dense = tensor.detach().contiguous()
-    # one number is contiguous with any stride, and a view as bytes wants a stride of 1
-    found.update(dense.as_strided((dense.numel(),), (1,)).view(torch.uint8).numpy().data)
+    found.update(_bytes(tensor))
     return found.hexdigest()
 
 
-def sealed(document: Mapping[str, Any], tensors: Mapping[str, Tensor], key: str) -> bytes:
-    """Return the bytes of a file; equal content gives equal bytes.
+def _bytes(tensor: Tensor) -> memoryview:
+    """Return the bytes of a tensor, in its memory if it is contiguous."""
+    dense = tensor.detach().contiguous()
+    # one number is contiguous with any stride, and a view as bytes wants a stride of 1
+    return dense.as_strided((dense.numel(),), (1,)).view(torch.uint8).numpy().data
+
+
+def sealed(
+    document: Mapping[str, Any], tensors: Mapping[str, Tensor], key: str
+) -> list[bytes | memoryview]:
+    """Return the bytes of a file in pieces; equal content gives equal bytes.
+
+    The pieces are the tensors' own memory. safetensors would return one object of bytes, and hold
+    the file twice while it makes that; the bytes are the same.
 
     Args:
         document: JSON data, without the keys of digests.
         tensors: the tensors, by name.
         key: the key of the document in the metadata.
     """
-    whole = _whole(tensors)
-    digests = {name: digest(tensor) for name, tensor in whole.items()}
+    whole = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+    ordered = dict(sorted(whole.items(), key=lambda item: (-_rank(item[1]), item[0])))
+    digests = {name: digest(tensor) for name, tensor in ordered.items()}
     text = _signed({**document, DIGESTS: digests})
-    return safetensors.torch.save(whole, metadata={key: text})
+    return [_header(ordered, {key: text}), *map(_bytes, ordered.values())]
+
+
+TYPES = {
+    torch.bool: "BOOL",
+    torch.uint8: "U8",
+    torch.int8: "I8",
+    torch.int16: "I16",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int32: "I32",
+    torch.float32: "F32",
+    torch.float64: "F64",
+    torch.int64: "I64",
+}
+"""Names of types in a safetensors file, whose tensors come in the opposite order."""
+
+
+def _rank(tensor: Tensor) -> int:
+    return list(TYPES).index(tensor.dtype)
+
+
+def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Return the head of a safetensors file: its own length, and what the file holds."""
+    entries, begin = dict[str, Any](__metadata__=metadata), 0
+    for name, tensor in tensors.items():
+        offsets = [begin, begin := begin + tensor.nbytes]
+        kind, shape = TYPES[tensor.dtype], list(tensor.shape)
+        entries[name] = {"dtype": kind, "shape": shape, "data_offsets": offsets}
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % _ALIGNED)
+    return len(text).to_bytes(_ALIGNED, "little") + text
 
 
 def plain(tensors: Mapping[str, Tensor]) -> bytes:

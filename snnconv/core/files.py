@@ -7,10 +7,11 @@ a killed process left, and keeps one that another process is still writing.
 
 import errno
 import fcntl
+import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -21,7 +22,19 @@ from snnconv.errors import UsageError
 PREFIX, SUFFIX = ".snnconv-", ".tmp"
 
 
-def write_atomically(file: Path, content: bytes) -> None:
+Content = bytes | Sequence[bytes | memoryview]
+"""What a file holds: its bytes, or pieces of them in their order, which nobody has to join."""
+
+
+def digest_of(content: Content) -> str:
+    """Return the SHA-256 of a file with this content."""
+    found = hashlib.sha256()
+    for piece in _pieces(content):
+        found.update(piece)
+    return found.hexdigest()
+
+
+def write_atomically(file: Path, content: Content) -> None:
     """Write a file completely or not at all; if there are several processes, the first one writes.
 
     A symbolic link stays, and the file that it points to is written.
@@ -33,7 +46,19 @@ def write_atomically(file: Path, content: bytes) -> None:
     if distributed.rank() > 0:
         return
     with whole(file) as handle:
-        handle.write(content)
+        handle.writelines(_pieces(content))
+
+
+def _pieces(content: Content) -> Sequence[bytes | memoryview]:
+    return [content] if isinstance(content, bytes) else content
+
+
+def copy_atomically(source: Path, file: Path) -> None:
+    """Copy a file as :func:`write_atomically` writes it, a part at a time."""
+    if distributed.rank() > 0:
+        return
+    with source.open("rb") as content, whole(file) as handle:
+        shutil.copyfileobj(content, handle)
 
 
 @contextmanager

@@ -93,6 +93,12 @@ def host_kept() -> Iterator[None]:
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's names and numbers
 
 
+def return_freed_memory() -> None:
+    """Give freed memory back to the system, under glibc; it keeps gaps between what is in use."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
+
+
 def keep_freed_memory() -> None:
     """Leave freed memory with the process, under glibc; for the command line, which owns it.
 

@@ -5,25 +5,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from snnconv.calibration.calibrate import Method, Pass, calibrate, calibrating, planned
-from snnconv.calibration.data_summary import DataSummary, summarise_data
-from snnconv.calibration.histogram import STATISTICS, relative_error
+from snnconv.calibration.histogram import STATISTICS, Histogram, relative_error
 from snnconv.calibration.memory import CalibrationPlan, bits_of
 from snnconv.checkpoint import Checkpoint, load
 from snnconv.config import CalibrateConfig
 from snnconv.core import distributed, runtime
 from snnconv.core.metadata import DataInfo, SpikingInfo
 from snnconv.core.progress import Progress, Quiet, told_of
-from snnconv.core.uncertainty import ALPHA, at_least
 from snnconv.core.validation import parameters
 from snnconv.data.dataset import Dataset, Drawn, Normalisation, batches
 from snnconv.data.frames import frames_per_run
 from snnconv.data.split import strata, subset
 from snnconv.engine.event_conv import plan
 from snnconv.errors import UsageError
-from snnconv.frontends import ann_accuracy, pretrained
+from snnconv.frontends import pretrained
 from snnconv.frontends.ann_accuracy import Seen
 from snnconv.frontends.open import EMBEDDED, is_checkpoint, open_model, refuse_output
 from snnconv.frontends.torch.capture import Verdict
@@ -33,6 +30,7 @@ from snnconv.reports import CalibrateReport, ImportRow, LookRow, NormalisationUs
 from snnconv.simulation.build import spiking_network
 from snnconv.simulation.confidence import sin_ratios
 from snnconv.simulation.memory import BatchPlan
+from snnconv.stages.doubts import Watched, look, lost, trained_here, warn
 from snnconv.stages.run_folder import with_network
 from snnconv.stages.session import (
     Session,
@@ -46,10 +44,7 @@ from snnconv.stages.session import (
     say_breach,
     subset_use,
 )
-from snnconv.tasks.base import TASKS, refuse_labels
-
-TRIED = 128  # samples on which other normalisations are tried
-GOOD = 0.9  # an ANN that is right as often has the normalisation that it needs
+from snnconv.tasks.base import refuse_labels
 
 
 def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateReport:
@@ -68,9 +63,11 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
     chosen = subset(strata(source.train), config.samples, config.seed)
     session.inputs += files_named(config.method)
     method = Method(config.method, statistic, params, config.granularity)
+    network = calibrating(ann, session.device)  # before the bound, which is for what comes next
     plan = _planned(session, config, ann, method)
     config = config.model_copy(update={"batch_size": plan.samples})
-    found = _look(session, config, ann, dataset, progress)
+    watched = Watched(ann, network, dataset)
+    found = look(session, config, watched, progress)
     seen, mine = Seen(), distributed.share_batches(chosen, plan.samples)
     passes = list[Pass]()
 
@@ -84,13 +81,13 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
         if done.number == 1 and done.waiting:
             progress.say(_of_passes(done, plan))
 
-    calibrated = calibrate(ann, method, drawn, session.device, seen, plan, told)
+    calibrated = calibrate(ann, method, drawn, session.device, seen, plan, told, network)
     seen, bound = seen.total(session.device), session.bound
     if config.calibration_data is not None:  # its labels may mean something else
         seen = replace(seen, right=found.right, samples=found.samples if found.classes else 0)
-    _warn(session, config, ann, dataset, chosen, seen, progress)
+    warn(session, config, watched, chosen, seen, progress)
     if found.near_chance and ann.data.task != "classification":
-        session.warn(progress, _lost(session, config, ann, dataset, found))
+        session.warn(progress, lost(session, config, watched, found))
     step = lineage_step("calibrate", session.inputs[0] if is_checkpoint(spec) else None, config)
     calibrated = replace(calibrated, lineage=(*ann.lineage, step))
     say_breach(session, progress, "calibration")  # to write the checkpoint takes more
@@ -143,7 +140,11 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
 def _planned(
     session: Session, config: CalibrateConfig, ann: Checkpoint, method: Method
 ) -> CalibrationPlan:
-    """Plan how much to do at once, alike in all processes; the session remembers the bound."""
+    """Plan how much to do at once, alike in all processes; the session remembers the bound.
+
+    The bound is for what comes after the libraries and the network.
+    """
+    Histogram(1, bits_of(by_channel=False)).update(torch.ones(1, 1))  # loads the compiled code
     memory = config.memory_bytes() or runtime.free_memory(session.device) // 2
     least = -int(distributed.largest(torch.tensor([-memory]), session.device)[0])
     session.bound = runtime.bound(least, session.device)
@@ -190,7 +191,7 @@ def _opened(
         ann = replace(ann, data=ann.data.model_copy(update={"task": dataset.info.task}))
         if normalisation(config) != Normalisation():
             return replace(ann, data=_normalised(ann.data, dataset.info)), None, dataset, "given"
-        return ann, None, dataset, "checkpoint" if _trained_here(ann) else dataset.origin
+        return ann, None, dataset, "checkpoint" if trained_here(ann) else dataset.origin
     dataset = load_data(session, config, None)
     info, origin = dataset.info, str(dataset.origin)
     own = pretrained.normalisation(spec)
@@ -223,33 +224,12 @@ def _source(
     return load_data(session, other, ann.data, "--calibration-data")
 
 
-def _look(
-    session: Session,
-    config: CalibrateConfig,
-    ann: Checkpoint,
-    dataset: Dataset,
-    progress: Progress,
-) -> DataSummary:
-    """Look at the data before the work begins, and report what they look like."""
-    network = calibrating(ann, session.device)
-    options = (config.seed, config.batch_size, session.device)
-    found = summarise_data(network, dataset.train, ann.data, *options)
-    progress.say(found.in_words(len(ann.data.classes)))
-    for note in dataset.notes:
-        progress.say(f"data: {note}")
-    return found
-
-
 def _with_transfer_sites(ann: Checkpoint, config: CalibrateConfig) -> Checkpoint:
     """Return the network, with transfer sites if the options want them."""
     if not config.transfers:
         return ann
     given = (config.spike_everything, config.spike_input)
     return with_spiking_functions(ann, *given)
-
-
-def _trained_here(ann: Checkpoint) -> bool:
-    return any(step.stage == "train" for step in ann.lineage)
 
 
 def _normalised(info: DataInfo, other: DataInfo) -> DataInfo:
@@ -272,100 +252,6 @@ def _compare(session: Session, progress: Progress, own: Normalisation, dataset: 
         progress,
         "torchvision's weights were trained under another normalisation than is given. Try "
         f"--mean {mean} --std {std}",
-    )
-
-
-def _warn(
-    session: Session,
-    config: CalibrateConfig,
-    ann: Checkpoint,
-    dataset: Dataset,
-    chosen: Tensor,
-    seen: Seen,
-    progress: Progress,
-) -> None:
-    """Warn if the ANN or its input looks wrong."""
-    if wrong := ann_accuracy.misfit(seen, ann.data):
-        session.warn(progress, wrong)
-    if seen.accuracy is None:
-        return
-    accuracy = f"{seen.accuracy:.2%} of {seen.samples} samples"
-    lucky = ann_accuracy.near_chance(seen, len(ann.data.classes))
-    better = None
-    if not _trained_here(ann) and ann.data.tokens is None:
-        better = _better(session, config, ann, dataset, chosen, progress)
-    if lucky:
-        session.warn(
-            progress,
-            f"the ANN classifies {accuracy} correctly, which is near chance for "
-            f"{len(ann.data.classes)} classes. Look at the normalisation (--mean, --std, --scale), "
-            "at the weights (--weights), and at the order of the classes",
-        )
-    if better:
-        session.warn(progress, better)
-    wanted = config.expect_accuracy
-    if wanted is not None and seen.accuracy < wanted:
-        session.warn(
-            progress, f"the ANN classifies {accuracy} correctly, and {wanted:.2%} were expected"
-        )
-
-
-def _lost(
-    session: Session, config: CalibrateConfig, ann: Checkpoint, dataset: Dataset, found: DataSummary
-) -> str:
-    """Return the warning for an ANN near chance, with a normalisation that helps if one does."""
-    kind = found.score
-    assert kind is not None
-
-    def told(each: DataSummary) -> str:
-        return "undefined" if each.ann_score is None else kind.shown(each.ann_score)
-
-    text = f"the ANN's {kind.title} of {found.samples} samples is {told(found)}, which is near "
-    text += f"chance: {TASKS.recall(ann.data.task).chance}. "
-    network, options = calibrating(ann, session.device), (config.seed, config.batch_size)
-    known = _trained_here(ann) or ann.data.tokens is not None
-    others = {} if known else ann_accuracy.candidates(ann.data, dataset.scale)
-    for given, info in others.items():
-        other = summarise_data(network, dataset.train, info, *options, session.device)
-        if not other.near_chance and other.ann_score is not None:
-            return f"{text}With {given} it is {told(other)}. Try these options"
-    return (
-        f"{text}Look at the normalisation (--mean, --std, --scale), at the weights (--weights), at "
-        "the order of the labels, and at the task (--task)"
-    )
-
-
-def _better(
-    session: Session,
-    config: CalibrateConfig,
-    ann: Checkpoint,
-    dataset: Dataset,
-    chosen: Tensor,
-    progress: Progress,
-) -> str | None:
-    """Return another normalisation with which the network is right more often, if there is one."""
-    few = subset(strata(dataset.train), min(len(chosen), TRIED), config.seed)
-    network = calibrating(ann, session.device)
-
-    def right(info: DataInfo) -> int:
-        given = (info, few, config.batch_size, session.device, progress)
-        return round(ann_accuracy.accuracy(network, dataset.train, *given) * len(few))
-
-    now = right(ann.data)
-    if now >= GOOD * len(few):
-        return None
-    tried = {
-        options: right(info)
-        for options, info in ann_accuracy.candidates(ann.data, dataset.scale).items()
-    }
-    options = max(tried, key=lambda each: tried[each])
-    chance = max(now / len(few), 1 / len(ann.data.classes))
-    if at_least(tried[options], len(few), chance) >= ALPHA:
-        return None
-    return (
-        f"with {options} the ANN classifies {tried[options] / len(few):.2%} of {len(few)} of these "
-        f"samples correctly, and {now / len(few):.2%} with the normalisation it has. Try these "
-        "options"
     )
 
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from snnconv.checkpoint import Checkpoint, canonical_json, encoded, load, sha256
 from snnconv.config import ModelConfig
-from snnconv.core.files import write_atomically
+from snnconv.core.files import copy_atomically, digest_of, write_atomically
 from snnconv.core.kinds import KINDS, WRITTEN_BY, Kind
 from snnconv.core.names import (
     RATE,
@@ -121,9 +121,10 @@ def save(
     """
     found = out or run / file_name(checkpoint.kind)
     content = encoded(checkpoint, found)
+    digest = digest_of(content)
     if out is None:
-        _settle(found, content)  # first, so that it takes the name which is free until then
-    files = [found] if out else [_own(checkpoint, content, run), found]
+        _settle(found, digest)  # first, so that it takes the name which is free until then
+    files = [found] if out else [_own(checkpoint, digest, run), found]
     beside = [file.with_stem(last_epoch(file.stem)) for file in files] if last else []
     rest = encoded(last, beside[0]) if last else b""
     for file in beside:
@@ -154,14 +155,19 @@ def describe(checkpoint: Checkpoint) -> NetworkName:
     )
 
 
-def _own(checkpoint: Checkpoint, content: bytes, run: Path) -> Path:
-    """Return the file in a run folder that is named after a checkpoint's content."""
+def _own(checkpoint: Checkpoint, digest: str, run: Path) -> Path:
+    """Return the file in a run folder that is named after a checkpoint's content.
+
+    Args:
+        checkpoint: what the file holds.
+        digest: the SHA-256 of the whole file.
+        run: the run folder.
+    """
     info = checkpoint.spiking
     if checkpoint.kind == "ann":
         stem = ann_stem(origin(step.config for step in checkpoint.lineage))
     else:
         stem = describe(checkpoint).stem(checkpoint.kind, info.timesteps if info else None)
-    digest = hashlib.sha256(content).hexdigest()
     return _free(run / f"{stem}{SUFFIX}", digest, lambda file: sha256(file) == digest)
 
 
@@ -172,29 +178,33 @@ def _free(file: Path, digest: str, same: Callable[[Path], bool]) -> Path:
     return next(free, hashed[-1])
 
 
-def _settle(plain: Path, content: bytes) -> None:
+def _settle(plain: Path, digest: str) -> None:
     """Copy a file that is about to be replaced to a name of its own, if it has none.
 
     It has none if an earlier version wrote it, or if the user put it there.
+
+    Args:
+        plain: the file.
+        digest: the SHA-256 of what replaces it.
     """
     if not plain.exists():
         return
-    old = plain.read_bytes()
-    if old == content:
+    old = sha256(plain)
+    if old == digest:
         return
     for file in plain.parent.glob(f"{plain.stem}-*{SUFFIX}"):
-        if file.stat().st_size == len(old) and file.read_bytes() == old:
+        if file.stat().st_size == plain.stat().st_size and sha256(file) == old:
             return
     try:
         own = _own(load(plain), old, plain.parent)
     except CheckpointError:  # nothing that a stage could read
         return
-    write_atomically(own, old)
+    copy_atomically(plain, own)
     last = plain.with_stem(last_epoch(plain.stem))
     if last.exists():
-        write_atomically(own.with_stem(last_epoch(own.stem)), last.read_bytes())
+        copy_atomically(last, own.with_stem(last_epoch(own.stem)))
     if report := report_beside(plain):
-        write_atomically(own.with_suffix(".json"), report.read_bytes())
+        copy_atomically(report, own.with_suffix(".json"))
 
 
 def checkpoints(run: Path, kinds: Iterable[Kind] = KINDS) -> dict[str, list[Path]]:

@@ -109,7 +109,7 @@ def test_an_odd_value_loads_or_says_so(data, value, whole):
     for key in way:
         inner = inner[key]
     inner[last] = value
-    file.write_bytes(sealed(changed, tensors, "snnconv"))
+    file.write_bytes(b"".join(sealed(changed, tensors, "snnconv")))
     try:
         load(file)
     except CheckpointError as error:

@@ -134,7 +134,7 @@ def evaluated(rng, run, documents, share):
             some_tensor(rng, tensors)
     file = run / "mutated.safetensors"
     try:
-        file.write_bytes(sealed(document, tensors, KEY))
+        file.write_bytes(b"".join(sealed(document, tensors, KEY)))
     except (ValueError, UnicodeEncodeError, RecursionError):  # JSON that no file can hold
         return False
     try:

@@ -128,7 +128,7 @@ def rewritten(file, checkpoint, change):
     document, tensors = unsealed(file, "snnconv")
     document = intact(document, tensors)
     change(document, tensors)
-    file.write_bytes(sealed(document, tensors, "snnconv"))
+    file.write_bytes(b"".join(sealed(document, tensors, "snnconv")))
     return file
 
 

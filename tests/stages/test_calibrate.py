@@ -204,7 +204,7 @@ def test_sin_neurons_are_counted_where_they_are_asked_for(tmp_path, engine):
     plain = calibrating(tmp_path / "plain", samples=40)
     assert {site.sin_ratio for site in plain.sites} == {plain.sin_steps} == {None}
     assert plain.engine == {}
-    asked = {"sin": 12, "sin_samples": 30, "engine": engine, "memory": "22MiB"}
+    asked = {"sin": 12, "sin_samples": 30, "engine": engine, "memory": "25MiB"}
     report = calibrating(tmp_path, samples=40, **asked)
     assert (report.sin_steps, report.sin_samples) == (12, 30)
     for mine, other in zip(report.sites, plain.sites, strict=True):

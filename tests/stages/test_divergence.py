@@ -134,7 +134,7 @@ def test_a_resume_file_that_can_not_be_is_refused(change, says, interrupted):
     document, tensors = unsealed(file, "snnconv-resume")
     document = {key: document[key] for key in ("facts", "setting")}
     change(document, tensors)
-    file.write_bytes(sealed(document, tensors, "snnconv-resume"))
+    file.write_bytes(b"".join(sealed(document, tensors, "snnconv-resume")))
     with pytest.raises(snnconv.errors.CheckpointError) as caught:
         snnconv.finetune(run=run, epochs=3, limit=30, resume=True)
     assert says in caught.value.found

@@ -183,4 +183,4 @@ def test_a_file_that_the_user_named_is_not_copied(tmp_path, calibrated):
 def test_the_content_is_that_of_the_checkpoint(tmp_path):
     made = ann()
     own_file, newest = run_folder.save(made, tmp_path, None)
-    assert own_file.read_bytes() == newest.read_bytes() == encoded(made, own_file)
+    assert own_file.read_bytes() == newest.read_bytes() == b"".join(encoded(made, own_file))
