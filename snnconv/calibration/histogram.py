@@ -112,7 +112,9 @@ class Histogram(Counts):
             ``[channels]`` float64, within :attr:`relative_error` of the smallest such activation,
             and exact if that is the largest of all.
         """
-        return torch.cat([of._quantile(share, zeros) for of in self.parts()])
+        # as numbers, because small tensors between larger ones leave gaps in the heap
+        found = [value for of in self.parts() for value in of._quantile(share, zeros).tolist()]
+        return torch.tensor(found, dtype=torch.float64)
 
     def _quantile(self, share: float, zeros: bool) -> Tensor:
         counts, below = self.counts, self.zeros if zeros else torch.zeros_like(self.zeros)

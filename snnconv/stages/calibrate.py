@@ -90,8 +90,8 @@ def run(config: CalibrateConfig, progress: Progress | None = None) -> CalibrateR
         session.warn(progress, lost(session, config, watched, found))
     step = lineage_step("calibrate", session.inputs[0] if is_checkpoint(spec) else None, config)
     calibrated = replace(calibrated, lineage=(*ann.lineage, step))
-    say_breach(session, progress, "calibration")  # to write the checkpoint takes more
     files = session.save(calibrated, progress)
+    say_breach(session, progress, "calibration")
     sin, paths = _simulated(session, config, calibrated, source, progress)
     session.bound = bound  # what was taken is of both
     info, thresholds = calibrated.calibrated, calibrated.thresholds()
