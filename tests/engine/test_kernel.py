@@ -14,7 +14,7 @@ from helpers.layers import EVERY_LAYER, layer, run, same
 
 from snnconv.engine.dispatch import compiled, fire
 from snnconv.engine.layer_output import Wants, WeightedSum
-from snnconv.engine.memory_layout import checked
+from snnconv.engine.neurons.memory_layout import checked
 from snnconv.errors import UnsupportedError
 from snnconv.neurons import if_, lif
 from snnconv.neurons.base import NEURONS

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from snnconv.core.jit import parallel_slices
 from snnconv.engine.layer_output import LayerOutput, Wants
-from snnconv.engine.memory_layout import Flat, checked
 from snnconv.engine.neurons.layer import Scan, by_neuron, by_step, masks, mixing
+from snnconv.engine.neurons.memory_layout import Flat, checked
 from snnconv.engine.neurons.scan import BLOCK, kernel_of
 from snnconv.engine.neurons.scan_back import backward
 from snnconv.engine.rows import Floats

@@ -22,7 +22,7 @@ from snnconv.core.jit import Pieces, parallel_for
 from snnconv.engine.event_conv.events import line_ranges
 from snnconv.engine.event_conv.values import Deferred, Packed
 from snnconv.engine.layer_output import LayerOutput, Wants, WeightedSum
-from snnconv.engine.memory_layout import Flat, checked
+from snnconv.engine.neurons.memory_layout import Flat, checked
 from snnconv.engine.neurons.scan import BLOCK, LEAST, forward, kernel_of
 from snnconv.engine.rows import LANES, Arrays, Floats
 from snnconv.neurons.base import Neuron, StateType
