@@ -71,7 +71,7 @@ class DataSummary(NamedTuple):
             return f"{text}; the ANN classifies {self.ann_accuracy:.2%} of them right"
         if self.score is None or self.ann_score is None:
             return text
-        return f"{text}; the ANN's {self.score.title}: {self.score.shown(self.ann_score)}"
+        return f"{text}; the ANN's {self.score.words}: {self.score.shown(self.ann_score)}"
 
 
 @torch.no_grad()

@@ -170,7 +170,7 @@ def _by_task(dataset: Dataset, order: Tensor, outputs: Tensor) -> HeldOut:
     if not why and task.near_chance(outputs, targets):
         found = task.score_of(outputs, targets)
         told = "undefined" if found is None else kind.shown(found)
-        why = f"the ANN's {kind.title}, {told}, is near chance"
+        why = f"the ANN's {kind.words}, {told}, is near chance"
         task, targets = TASKS.load("none"), outputs
         kind = task.scores(tuple(outputs.shape[1:]))[0]
     name, rows = kind.name, task.rows(outputs[None], targets)[0]

@@ -382,7 +382,7 @@ def comparison(evaluations: Sequence[EvaluateReport]) -> Table:
         Column("run", numeric=False),
         *(Column(head, optional="" if head in needed else head) for head, _ in chosen),
     )
-    by = "" if group == ACCURACY.title else f"at T, t=: {group}; "
+    by = "" if group == ACCURACY.title else f"at T, t=: {evaluations[0].decisive.words}; "
     note = by + "energy: with the first layer once, or once a frame; in brackets, of the ANN's"
     measured = any(head == "energy" for head, _ in chosen)
     if any(head == "of twin's" for head, _ in chosen):

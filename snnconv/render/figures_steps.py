@@ -214,6 +214,8 @@ def agreement(everybody: Sequence[Run]) -> Figure:
     """Draw the share of samples on which network and ANN agree, right or wrong."""
     title = "Agreement with the ANN"
     shown = [run for run in everybody if run.report.agreement]
+    if not any(run.report.decisive.outcome for run in everybody):
+        return Figure("agreement", title, "Not shown: only a classifier puts samples into classes.")
     if not shown:
         return absent("agreement", title, "the agreement with the ANN", "accuracy", everybody)
     series = percent_lines(shown, lambda run: run.report.agreement or [])

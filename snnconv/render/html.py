@@ -12,7 +12,7 @@ from snnconv.render.compare import BOLD, comparable, differences, last, quantiti
 from snnconv.render.figure import MANY, Run
 from snnconv.render.layers import layer_table
 from snnconv.render.sections import Contents
-from snnconv.render.significance import against_ann, unjudged
+from snnconv.render.significance import against_ann, told_bounds, unjudged
 from snnconv.render.svg.elements import tag
 from snnconv.render.svg.styles import Style, marker
 from snnconv.render.tables import Facts, Table
@@ -34,7 +34,7 @@ def sentence(run: Run) -> str:
         samples = f"{units.count(report.samples)} samples correctly after {steps}"
         text = f"classifies {units.percent(at_end)}{around} of {samples}"
         if report.accuracy is None:
-            text = f"has a {_scored(report, at_end)} after {steps}"
+            text = f"scores {_scored(report, at_end)} after {steps}"
         said.append(text + _beside_ann(report))
     steps_to = {m: s for m, s in (report.steps_to_ann or {}).items() if s is not None}
     if steps_to and not unjudged([report]):
@@ -58,7 +58,7 @@ def _scored(report: EvaluateReport, value: float) -> str:
     """Return a score with two standard errors, and the samples that it is of."""
     kind, error = report.decisive, report.headline_errors.get(report.timesteps)
     around = "" if error is None else f" (within {kind.shown(2 * error)} at 95 %)"
-    return f"{kind.title} of {kind.shown(value)}{around} on {units.count(report.samples)} samples"
+    return f"{kind.shown(value)} in {kind.words}{around} on {units.count(report.samples)} samples"
 
 
 def _beside_ann(report: EvaluateReport) -> str:
@@ -155,6 +155,7 @@ def html(page: Contents) -> str:
         any_best=any(q.best for q in found),
         comparable=comparable(evaluations),
         verdict=verdict(evaluations),
+        bounds=told_bounds(evaluations, "Below"),
         differences=differences(evaluations),
         compared_with=_compared_with(everybody),
         sentences=[sentence(run) for run in everybody] if len(everybody) <= SPOKEN else [],

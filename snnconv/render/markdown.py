@@ -9,6 +9,7 @@ from snnconv.render.compare import BOLD, Quantity, comparable, differences, quan
 from snnconv.render.functions import function_table
 from snnconv.render.labels import drawn, labels
 from snnconv.render.layers import layer_table
+from snnconv.render.significance import told_bounds
 from snnconv.render.tables import Cell, Column, Fact, Facts, Table
 from snnconv.reports import EvaluateReport
 
@@ -109,10 +110,7 @@ def markdown(evaluations: Sequence[EvaluateReport]) -> str:
     tables = summary(evaluations)
     if said := verdict(evaluations):
         parts.append(escaped(said))
-    if any(run.accuracy for run in evaluations):
-        parts.append("In brackets behind an accuracy: its 95 % interval (Wilson).")
-    if any(run.headline_errors for run in evaluations):
-        parts.append("In brackets behind a score: two standard errors (jackknife).")
+    parts += told_bounds(evaluations, "In brackets behind")
     if any(table.best for table in tables):
         parts.append(BOLD)
     if tests := differences(evaluations):

@@ -229,3 +229,13 @@ def against_ann(report: EvaluateReport) -> Against | None:
     apart_enough = kind.outcome and intervals_apart(*both)
     differs = apart_enough if p is None else p < CHANCE
     return Against(ahead, kind, p, differs, unjudged([report]))
+
+
+def told_bounds(evaluations: Sequence[EvaluateReport], where: str) -> list[str]:
+    """Say what the bounds of scores in a table are, and ``where`` they stand."""
+    found = []
+    if any(run.accuracy for run in evaluations):
+        found.append(f"{where} an accuracy: its 95 % interval (Wilson).")
+    if any(run.headline_errors for run in evaluations):
+        found.append(f"{where} a score: two standard errors (jackknife).")
+    return found

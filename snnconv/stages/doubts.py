@@ -93,7 +93,7 @@ def lost(session: Session, config: CalibrateConfig, watched: Watched, found: Dat
     def told(each: DataSummary) -> str:
         return "undefined" if each.ann_score is None else kind.shown(each.ann_score)
 
-    text = f"the ANN's {kind.title} of {found.samples} samples is {told(found)}, which is near "
+    text = f"the ANN's {kind.words} of {found.samples} samples is {told(found)}, which is near "
     text += f"chance: {TASKS.recall(ann.data.task).chance}. "
     options = (config.seed, config.batch_size, session.device)
     known = trained_here(ann) or ann.data.tokens is not None

@@ -167,6 +167,24 @@ def test_what_was_not_measured_is_said():
     assert not drawings(html([examples.minimal()]))
 
 
+def test_scores_of_other_tasks_have_words_of_their_own():
+    found = examples.evaluation(
+        task="segmentation",
+        accuracy=None,
+        accuracy_interval=None,
+        agreement=None,
+        score_kinds=[{"name": "mean-iou", "title": "Mean IoU"}],
+        scores={"mean-iou": [0.5] * 8},
+        headline_errors={8: 0.01},
+        T=8,
+    )
+    page = html([found])
+    assert "scores 50.00% in mean IoU (within 2.00% at 95 %)" in page
+    assert "Below a score: two standard errors (jackknife)." in page
+    assert "Not shown: only a classifier puts samples into classes." in page
+    assert "Wilson" not in page
+
+
 def test_runs_that_lack_a_measurement_are_named():
     text = Page(html([examples.minimal("bare"), examples.evaluation()])).text
     assert "Not measured: \u201cbare\u201d." in text

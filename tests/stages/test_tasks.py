@@ -10,6 +10,7 @@ from helpers.commands import done, here
 from helpers.runs import InterruptedAt, finetuning
 
 import snnconv
+from snnconv.core.scores import Score
 from snnconv.data.dataset import load_dataset
 from snnconv.errors import ExitCode
 
@@ -35,6 +36,11 @@ HEAD = {
     "ranking": "rank-correlation",
     "none": "agreement",
 }
+
+
+def words_of(kind):
+    """Return what a score is called within a sentence."""
+    return Score(**kind).words
 
 
 @pytest.fixture(scope="module")
@@ -91,10 +97,10 @@ def test_every_stage_follows_the_task(trained):
         report["headline_errors"]["4"]
     )
     said = done("evaluate", "--run", run).out
-    assert report["score_kinds"][0]["title"] in said
+    assert words_of(report["score_kinds"][0]) in said
     assert "accurate" not in said.replace("as accurate", "")
     page = done("report", "--run", run).out
-    assert report["score_kinds"][0]["title"] in page
+    assert words_of(report["score_kinds"][0]) in page
     assert (run / "report.html").exists()
 
 
@@ -195,7 +201,8 @@ def test_early_exit_follows_the_task(trained):
     assert found["accuracy"] is None
     assert found["energy_total_mj"] == pytest.approx(report["energy_total_mj"])
     words = ("--exit", "margin=0", "--readout-from", "2")
-    assert report["score_kinds"][0]["title"] in done("evaluate", "--run", run, *words).out
+    said = done("evaluate", "--run", run, *words).out
+    assert words_of(report["score_kinds"][0]) in said
 
 
 @pytest.mark.parametrize("trained", ["segmentation", "regression"], indirect=True)
@@ -210,7 +217,7 @@ def test_reparameterization_is_compared_by_the_tasks_score(trained, tmp_path):
     assert report["score_after"] == pytest.approx(report["score_before"], rel=0.005)
     assert 0 <= report["before_against_after"] <= 1
     assert report["accuracy_before"] is report["before_and_after"] is None
-    assert f"{report['headline']['title']}, 80 samples" in done("reparameterize", *words).out
+    assert f"{words_of(report['headline'])}, 80 samples" in done("reparameterize", *words).out
     again = done("evaluate", single, "--run", run, "--limit", "80", "--json").out
     assert report["score_after"] == pytest.approx(json.loads(again)["scores"][HEAD[task]][-1])
 
@@ -239,7 +246,7 @@ def test_a_comparison_follows_the_tasks_score(trained):
     assert f"{kind['title']} by T" in page
     listed = json.loads(done("ls", "runs", "--run", run, "--json").out)["evaluations"]
     assert all(row["headline"]["name"] == HEAD[task] for row in listed)
-    assert kind["title"] in done("ls", "runs", "--run", run).out.replace("\n", " ")
+    assert words_of(kind) in done("ls", "runs", "--run", run).out.replace("\n", " ")
 
 
 def test_the_cheapest_network_within_a_percent_of_the_error(trained):

@@ -31,10 +31,8 @@ def data(use: DataUse) -> str:
 
 def score_name(kinds: Iterable[Score | None]) -> str:
     """Return what a column of scores is called: by its score, if all rows have the same."""
-    titles = {(kind or ACCURACY).title for kind in kinds}
-    if titles <= {ACCURACY.title}:
-        return "accuracy"
-    return titles.pop() if len(titles) == 1 else "score"
+    names = {(kind or ACCURACY).words for kind in kinds} or {ACCURACY.words}
+    return names.pop() if len(names) == 1 else "score"
 
 
 def non_spiking(done: NetworkReport) -> list[Fact]:

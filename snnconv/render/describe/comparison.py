@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from snnconv.core.scores import ACCURACY, Score
 from snnconv.render import units
 from snnconv.render.tables import Block, Cell, Column, Fact, Facts, Table
 from snnconv.reports import CellRow, CompareReport
@@ -19,7 +18,7 @@ def compare(found: CompareReport) -> list[Block]:
     bounds = f"{units.interval(interval)}, {n}" if interval else n
     facts = [
         Fact("network", found.model, f"on {found.data}"),
-        Fact(f"ANN {_named(kind)}", kind.shown(found.of_ann), bounds),
+        Fact(f"ANN {kind.words}", kind.shown(found.of_ann), bounds),
         Fact("energy of the ANN", units.energy(found.energy_ann_mj), "per sample"),
         Fact("cells evaluated", str(found.cells_run), f"{found.cells_kept} were there already"),
     ]
@@ -44,10 +43,6 @@ def compare(found: CompareReport) -> list[Block]:
         *_conventions(found),
         methods(found),
     ]
-
-
-def _named(kind: Score) -> str:
-    return "accuracy" if kind == ACCURACY else kind.title
 
 
 def _latency(found: CompareReport) -> list[Table]:

@@ -114,7 +114,7 @@ def _exit(found: EarlyExitUse, kind: Score, n: int) -> list[Fact]:
     """Return what early exit gives."""
     ratio, name = found.energy_total_ratio, f"early exit at margin {found.margin:g}"
     remark = "" if ratio is None else f"{units.percent(ratio)} of the ANN"
-    score = Fact(name, units.shown(kind.shown, found.scores.get(kind.name)) or "", kind.title)
+    score = Fact(name, units.shown(kind.shown, found.scores.get(kind.name)) or "", kind.words)
     return [
         score if found.accuracy is None else _accuracy(name, found.accuracy, n),
         Fact("steps until then", units.number(found.steps_mean), "mean over samples"),
@@ -180,7 +180,7 @@ def _every_score(report: EvaluateReport) -> Table:
     rows = [row(str(t), [report.scores[kind.name][t - 1] for kind in kinds]) for t in steps]
     if report.ann_scores and report.task != "none":
         rows.append(row("ANN", [report.ann_scores.get(kind.name) for kind in kinds]))
-    columns = (Column("t", numeric=False), *(Column(kind.title) for kind in kinds))
+    columns = (Column("t", numeric=False), *(Column(kind.words) for kind in kinds))
     title = f"Scores of the task '{report.task}' by step, n = {units.count(report.samples)}"
     return Table(title, columns, tuple(rows))
 

@@ -313,7 +313,7 @@ def reparameterize(done: ReparameterizeReport) -> list[Block]:
                 None,
             ),
             (
-                f"{kind.title}, {units.count(done.samples)} samples",
+                f"{kind.words}, {units.count(done.samples)} samples",
                 kind.shown(was),
                 kind.shown(now),
                 None if ahead is None else f"{units.points(ahead / 100)} {kind.short_unit}",
