@@ -41,7 +41,7 @@ def _figures(trace: TraceSummary, name: str, of: str) -> list[Figure]:
 
 
 def _steps(trace: TraceSummary) -> Axis:
-    """Steps 1..T, with half a step at both ends, so that no stroke is cut."""
+    """Return steps 1..T, with half a step at both ends, so that no stroke is cut."""
     return Axis(
         "Time step t",
         Scale("linear", 0.5, trace.steps + 0.5),
