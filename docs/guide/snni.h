@@ -27,7 +27,7 @@ typedef struct {             /* A layer: what the file has of it, and the memory
     int32_t kind, sources;
     const int32_t *from;     /* its sources: 0 is the input, k is layer k */
     const Shape *shape;
-    const void *weights;     /* [D, C, KH, KW], each in as many bytes as the header says */
+    const void *weights;     /* [D, C, KH, KW], each in as many bytes as the head says */
     const int32_t *each;     /* [D]: biases, gains or thresholds */
     const int32_t *initial, *dead; /* [D]: potentials at the start, dead zones */
     int32_t spikes, negative; /* the most spikes of a step, and 1 if they may be negative */
