@@ -242,6 +242,8 @@ NAN[3, 0, 1, 1] = torch.nan
         (lambda: np.array([[1, 2], [3]], dtype=object), "x of Python objects"),
         (lambda: (X, ["ant"] * N), "labels of a str"),
         (lambda: (X, None, 3)[2], "a int"),
+        (lambda: (X, torch.ones(N, dtype=torch.complex64)), "labels of type complex64"),
+        (lambda: X.to(torch.complex64), "x of type complex64"),
         (Endless, "a Endless without a length"),
         (lambda: Broken(lambda k: 1 / k), "sample 0 can't be read: ZeroDivisionError"),
         (lambda: Broken(lambda k: ("text", 0)), "sample 0 of a str"),

@@ -8,7 +8,7 @@ from snnconv.errors import ObstaclesError
 from snnconv.frontends.pt2.importer import import_exported
 from snnconv.frontends.torch.capture import capture
 from snnconv.graph.network import Network
-from snnconv.graph.remedies import ANALOG
+from snnconv.graph.remedies import ANALOG, FIXED_MASK, NO_PADDING
 
 SHAPE = (6, 8)
 CAUSAL = torch.ones(6, 6, dtype=torch.bool).tril()
@@ -115,6 +115,42 @@ def test_the_module_in_an_exported_program(batch, weights, tmp_path):
     graph = read(Calls(forward, part=part), tmp_path, batch)
     assert ops(graph).count("softmax") == 1
     assert "take" not in ops(graph)
+
+
+@pytest.mark.parametrize("batch", [None, 3])
+@pytest.mark.parametrize("mask", [~CAUSAL, torch.zeros(6, 6).masked_fill(~CAUSAL, -torch.inf)])
+def test_masks_of_the_module_in_an_exported_program(mask, batch, tmp_path):
+    def forward(n, x):
+        return n.part(x, x, x, attn_mask=n.mask)[0].relu().flatten(1)
+
+    part = nn.MultiheadAttention(8, 4, batch_first=True)
+    graph = read(Calls(forward, part=part, mask=nn.Buffer(mask)), tmp_path, batch)
+    assert ops(graph).count("softmax") == 1
+
+
+@pytest.mark.parametrize("way", ["live", "file"])
+@pytest.mark.parametrize("kind", ["module", "encoder"])
+def test_a_mask_of_padding_is_named(kind, way, tmp_path):
+    """Also within an encoder layer, of which a trace knows the name only."""
+
+    def forward(n, x):
+        away = x.abs().sum(2) < 1
+        if kind == "module":
+            return n.part(x, x, x, key_padding_mask=away)[0].relu().flatten(1)
+        return n.part(x, src_key_padding_mask=away).flatten(1)
+
+    if kind == "module":
+        part = nn.MultiheadAttention(8, 4, batch_first=True)
+    else:
+        part = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    with pytest.raises(ObstaclesError) as caught:
+        if way == "live":
+            capture(Calls(forward, part=part), SHAPE, analog=True)
+        else:
+            read(Calls(forward, part=part), tmp_path, None)
+    obstacle = caught.value.obstacles[0]
+    assert "mask" in obstacle.found
+    assert obstacle.remedy in (FIXED_MASK, NO_PADDING)
 
 
 @pytest.mark.parametrize("first", [True, False])

@@ -86,6 +86,8 @@ def tensor(value: Any, what: str) -> Tensor:
     if isinstance(value, Mapping) and "array" in value:  # a recording of Hugging Face's
         value = value["array"]
     if isinstance(value, Tensor):
+        if value.is_complex():
+            raise _no_numbers(value, what, value.detach().cpu().numpy())
         return value.detach().cpu()
     if hasattr(value, "getbands") and hasattr(value, "mode"):
         return _image(value, what)

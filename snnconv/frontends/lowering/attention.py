@@ -20,7 +20,7 @@ from snnconv.frontends.lowering.contract import (
     activation,
     stored,
 )
-from snnconv.frontends.lowering.matrices import linear
+from snnconv.frontends.lowering.matrices import linear, matmul
 from snnconv.graph.operations.base import Along
 from snnconv.graph.operations.pooling import Mean
 from snnconv.graph.operations.wiring import Permute, Shaped
@@ -47,6 +47,17 @@ def product(
         raise Refused("attention of groups of heads (enable_gqa)", "repeat the keys and values")
     parts = [activation(x) for x in (query, key, value)]
     return _attended(*parts, mask=_mask(parts, attn_mask, is_causal), scale=scale)[0]
+
+
+def masked_product(
+    shape: Shape, mask: object, x: object, other: object, *, beta: float = 1, alpha: float = 1
+) -> NodeSpec:
+    """Lower ``mask + x @ other``, as an exported ``nn.MultiheadAttention`` adds its mask."""
+    if beta != 1 or alpha != 1 or not isinstance(other, Activation):
+        raise Refused("products of matrices that are scaled, or of constant ones")
+    added = _mask([activation(x), other], mask, causal=False)
+    assert added is not None
+    return line(matmul(shape, x, other), 1.0, constant(shape, added))
 
 
 def module(
@@ -159,6 +170,7 @@ LOWERINGS = (
         functions=(F.scaled_dot_product_attention,),
         aten=("scaled_dot_product_attention",),
     ),
+    Lowering(make=masked_product, batch_axis=BatchAxis.MATRICES, aten=("baddbmm",)),
     Lowering(
         make=module,
         batch_axis=BatchAxis.SEQUENCES,

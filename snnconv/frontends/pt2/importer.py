@@ -10,7 +10,13 @@ import torch.fx
 from torch import Tensor
 
 from snnconv.data.layout import OTHER_SAMPLES
-from snnconv.errors import CheckFailedError, UnsupportedError, one_line
+from snnconv.errors import (
+    CheckFailedError,
+    Obstacle,
+    ObstaclesError,
+    UnsupportedError,
+    one_line,
+)
 from snnconv.frontends.lowering.contract import BATCH
 from snnconv.frontends.outputs import choose
 from snnconv.frontends.pt2.archive import MALFORMED, invalid, read_archive
@@ -26,6 +32,7 @@ from snnconv.frontends.torch.capture import (
 from snnconv.frontends.torch.translate import translate
 from snnconv.graph.ir import Graph
 from snnconv.graph.network import Network
+from snnconv.graph.remedies import IN_OTHER_WORDS
 
 LARGEST = 2**28  # numbers in one value, 1 GiB in float32
 _RECURRENT = (torch.ops.aten.lstm.input, torch.ops.aten.gru.input)
@@ -67,7 +74,6 @@ def import_exported(
         raise invalid(file, f"it has no {error}") from error
     except MALFORMED as error:
         raise invalid(file, one_line(error)) from error
-    check_finite({n: t for n, t in archive.tensors.items() if t.is_floating_point()})
     calls = [node.target for node in traced.graph.nodes]
     unknown = {call.__name__: call for call in calls if isinstance(call, UnknownOperator)}
     strange = sorted(unknown)
@@ -80,6 +86,7 @@ def import_exported(
     example = random_input(batch or BATCH, input_shape, tokens).to(dtype)
     _dry_run(file, traced, example, strange)
     graph, tensors, ending = translate(traced, example, analog, str(file))
+    check_finite(tensors)  # not those of the file: a mask may hold -inf
     count = max(batch or BATCH, BATCH) // (batch or BATCH) * (batch or BATCH)
     parts = random_input(count, input_shape, tokens, 1).to(dtype).split(batch or count)
     return Captured(graph, tensors, _judge(file, traced, parts, graph, tensors, ending))
@@ -154,10 +161,13 @@ def _dry_run(file: Path, traced: torch.fx.GraphModule, example: Tensor, strange:
         with torch.no_grad():
             value = _Bounded(meta).run(example.to("meta"))
     except Exception as error:  # whatever an operator raises for made-up arguments
-        found = one_line(error).partition("\n")[0]
-        found += f"; it holds operators that are not known: {', '.join(strange)}" if strange else ""
+        if strange:  # they give zeros of the shapes that the file has for its own batch
+            unknown = [Obstacle(name, f"function '{name}'", IN_OTHER_WORDS) for name in strange]
+            raise ObstaclesError(str(file), unknown) from error
         raise UnsupportedError(
-            f"{file} can't be run on samples of shape {list(example.shape[1:])}", found, _REMEDY
+            f"{file} can't be run on samples of shape {list(example.shape[1:])}",
+            one_line(error).partition("\n")[0],
+            _REMEDY,
         ) from error
     if not isinstance(value, Tensor) or not value.dim() or len(value) != len(example):
         found = f"shape {['B', *value.shape[1:]]}" if isinstance(value, Tensor) else "no tensor"

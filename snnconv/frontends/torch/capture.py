@@ -38,7 +38,7 @@ from snnconv.frontends.torch.translate import Translated, translate
 from snnconv.frontends.torch.watch import obstacles_of_run, user_line
 from snnconv.graph.ir import Graph
 from snnconv.graph.network import Network
-from snnconv.graph.remedies import ANALOG, DATA_DEPENDENT
+from snnconv.graph.remedies import ANALOG, DATA_DEPENDENT, IN_OTHER_WORDS
 
 _ALONE = Lock()
 """One capture at a time: a trace of torch.fx replaces ``nn.Module.__call__``."""
@@ -268,9 +268,18 @@ def _translated(module: nn.Module, example: Tensor, analog: bool) -> Translated:
     try:
         return translate(program, example.clone(), analog)
     except ObstaclesError as error:
-        if isinstance(refused, ObstaclesError) and len(refused.obstacles) <= len(error.obstacles):
+        if isinstance(refused, ObstaclesError) and _vagueness(refused) <= _vagueness(error):
             raise refused from None
         raise
+
+
+def _vagueness(error: ObstaclesError) -> tuple[int, int]:
+    """Count the obstacles whose reason is only that they are unknown, and all of them.
+
+    A trace may know a module only by its name, where a program has the call in it that is refused.
+    """
+    unknown = sum(obstacle.remedy == IN_OTHER_WORDS for obstacle in error.obstacles)
+    return unknown, len(error.obstacles)
 
 
 def _all_known(
