@@ -1,9 +1,8 @@
 """Run a layer of neurons by its compiled scan, or as the neuron's own file defines it.
 
 A scan does the arithmetic of the neuron's ``step`` in the same order, so its spikes are the same
-bit by bit. In training, a compiled backward pass belongs to it. On other devices, in other types
-than float32, and for neurons without a kernel, the neuron's own code runs, and automatic
-differentiation gives the gradient.
+bit by bit. In training, a compiled backward pass belongs to it. Elsewhere (on other devices, in
+other types, under ``torch.compile``, without a kernel) the neuron's own code and autograd run.
 
 An observer may ask what neurons hold at each step. Causal neurons then run one step at a time,
 which changes no spike. For others the potentials follow from the equation of every membrane,
@@ -57,7 +56,8 @@ def fire(
         return _completed(output, wants), after
     kind, learns = type(neuron), torch.is_grad_enabled()
     kernel = None
-    if neuron.norm is None and like.dtype is torch.float32 and like.device.type == "cpu":
+    plain = like.dtype is torch.float32 and like.device.type == "cpu"
+    if plain and neuron.norm is None and not torch.compiler.is_compiling():
         kernel = compiled(kind, learns, neuron.surrogate and type(neuron.surrogate))
     if kernel is not None and not learns:
         output, after = kernel(neuron, currents, state, keep, wants)

@@ -62,7 +62,7 @@ class Nir(Export):
 
     def files(self, subject: Subject, stem: str) -> dict[str, bytes]:
         """Return the graph, as HDF5."""
-        nir = nir_run.package("nir", "a NIR file can't be written")
+        nir = nir_run.package("a NIR file can't be written")
         content = io.BytesIO()
         nir.write(content, nir_graph(nir, subject, self.params.pool == "sum", self.params.dt))
         return {self.suffix: content.getvalue()}

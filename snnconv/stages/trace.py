@@ -18,6 +18,7 @@ from snnconv.core.progress import Progress, Quiet
 from snnconv.data.dataset import Dataset
 from snnconv.data.frames import mean_frame
 from snnconv.errors import UsageError, did_you_mean
+from snnconv.exports.parts.nir_run import package
 from snnconv.graph.network import Network, ann_inputs
 from snnconv.reports import TracedSiteRow, TraceReport
 from snnconv.simulation.corrected import uncorrected
@@ -37,6 +38,7 @@ def run(config: TraceConfig, progress: Progress | None = None) -> TraceReport:
     """Run the network on some samples, and write what its neurons do.
 
     Raises:
+        UnsupportedError: nir is wanted, and not installed or too old.
         UsageError: there is no such site, or nothing to record; the trace is too large for memory
             or disk; or a file that is no trace would be lost.
         CheckFailedError: NaN or Inf is among the logits; nothing is written.
@@ -44,6 +46,8 @@ def run(config: TraceConfig, progress: Progress | None = None) -> TraceReport:
     progress = progress or Quiet()
     session = Session(config)
     file, checkpoint = spiking_checkpoint(session, config)
+    if config.form == "nir":
+        package("NIRData can't be written")
     out = config.out or config.run / f"trace.{config.form}"
     report = report_file(config, "trace", config.out)
     _refuse_lost(out)

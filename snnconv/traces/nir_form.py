@@ -42,9 +42,9 @@ def write_nir(
         dt: the length of a step in seconds.
 
     Raises:
-        UnsupportedError: nir is not installed.
+        UnsupportedError: nir is not installed, or too old.
     """
-    nir = package("nir", "NIRData can't be written")
+    nir = package("NIRData can't be written")
     taken = {INPUT, "output"}
     nodes = {}
     for site in sites:

@@ -7,9 +7,10 @@ import torch
 from helpers.exports import IF, LEAKY, SCALED, Residual, T, both, same, subject, wave
 from helpers.networks import NETS, checkpoint
 
-from snnconv.errors import CheckFailedError
+from snnconv.errors import CheckFailedError, UnsupportedError
 from snnconv.exports.base import Subject
 from snnconv.exports.nir import Nir, Params
+from snnconv.exports.parts import nir_run
 from snnconv.exports.parts.nir_run import read
 from snnconv.simulation.build import spiking_network
 
@@ -70,6 +71,19 @@ def test_what_nir_has_no_words_for_is_named_at_once():
     half = checkpoint(NETS["max"](), theta=0.5, neuron="if", timesteps=T)
     one = Subject(half, spiking_network(half, engine="dense").eval(), "A network", "0" * 64)
     assert "--param v0=0" in Nir(Params()).obstacles(one)[0].remedy
+
+
+@pytest.mark.parametrize("found", ["1.0.4", "1.0.0", "0.2"])
+def test_an_older_nir_is_one_clear_error(found, tmp_path, monkeypatch):
+    monkeypatch.setattr(nir_run, "version", lambda name: found)
+    refused = pytest.raises(UnsupportedError, match="a NIR file can't be written")
+    with refused as caught:
+        both(FORM, subject(wave(), (1, 20), **IF), tmp_path, (1, 20))
+    assert caught.value.found == f"nir {found}, which is older than 1.0.8"
+    assert caught.value.remedy == "pip install --upgrade 'snnconv[nir]'"
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(UnsupportedError, match="a NIR file can't be read"):
+        read(tmp_path / "any.nir")
 
 
 def test_a_file_that_is_cut_is_refused(tmp_path):

@@ -5,6 +5,7 @@ Shape:
 """
 
 import importlib
+import re
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -18,18 +19,27 @@ from snnconv.errors import CheckFailedError, UnsupportedError, one_line
 from snnconv.exports.base import RunResult
 
 State = dict[str, Tensor]
+OLDEST = (1, 0, 8)
+"""The first nir whose nodes and readers are those of the files here."""
 
 
-def package(name: str, problem: str) -> Any:
-    """Import a package that an extra brings.
+def package(problem: str) -> Any:
+    """Import nir, which an extra brings.
 
     Raises:
-        UnsupportedError: it is not installed.
+        UnsupportedError: it is not installed, or too old.
     """
     try:
-        return importlib.import_module(name)
+        nir, found = importlib.import_module("nir"), version("nir")
     except ImportError as error:
         raise UnsupportedError(problem, one_line(error), "pip install 'snnconv[nir]'") from error
+    if tuple(map(int, re.findall(r"\d+", found)[:3])) < OLDEST:
+        raise UnsupportedError(
+            problem,
+            f"nir {found}, which is older than {'.'.join(map(str, OLDEST))}",
+            "pip install --upgrade 'snnconv[nir]'",
+        )
+    return nir
 
 
 def read(file: Path) -> Any:
@@ -38,7 +48,7 @@ def read(file: Path) -> Any:
     Raises:
         CheckFailedError: the reader refuses it.
     """
-    nir = package("nir", "a NIR file can't be read")
+    nir = package("a NIR file can't be read")
     try:
         return nir.read(file)
     except Exception as error:  # whatever h5py and the reader raise
