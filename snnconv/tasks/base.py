@@ -259,7 +259,7 @@ def refuse_labels(info: DataInfo, labels: Mapping[str, Tensor | None], outputs: 
                 f"the {part} labels of data set '{info.spec}' do not fit the task '{info.task}'",
                 f"{wrong} ({told(given)}; the network's output has the shape {list(outputs)})",
                 f"give {task.labels}; or say what the labels are: --task. --task none takes any "
-                "labels, and compares with the ANN alone",
+                "finite numbers, and compares with the ANN alone",
             )
 
 
