@@ -11,8 +11,8 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -51,6 +51,17 @@ def write_atomically(file: Path, content: Content) -> None:
 
 def _pieces(content: Content) -> Sequence[bytes | memoryview]:
     return [content] if isinstance(content, bytes) else content
+
+
+def write_together(contents: Mapping[Path, Content]) -> None:
+    """Write several files as :func:`write_atomically`; if one can't be written, none appears."""
+    if distributed.rank() > 0:
+        return
+    with ExitStack() as written:
+        for file, content in contents.items():
+            handle = written.enter_context(whole(file))
+            handle.writelines(_pieces(content))
+            handle.flush()  # a full disk is found here, before the first file has its name
 
 
 def copy_atomically(source: Path, file: Path) -> None:

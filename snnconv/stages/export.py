@@ -13,7 +13,7 @@ from torch import Tensor
 
 from snnconv.checkpoint import sha256
 from snnconv.config import ExportConfig
-from snnconv.core.files import write_atomically
+from snnconv.core.files import write_together
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.validation import parameters
 from snnconv.data.dataset import batches
@@ -101,8 +101,7 @@ def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
             f"({format_.referee}); nothing is written",
             "report it with the checkpoint and the versions that snnconv doctor shows",
         )
-    for path, content in zip(outputs, files.values(), strict=True):
-        write_atomically(path, content)
+    write_together(dict(zip(outputs, files.values(), strict=True)))
     found = [out.with_suffix(".json")] + ([] if config.out else [config.run / "export.json"])
     return session.report(
         ExportReport,

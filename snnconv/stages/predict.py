@@ -3,7 +3,7 @@
 import torch
 
 from snnconv.config import PredictConfig
-from snnconv.core.files import write_atomically
+from snnconv.core.files import write_together
 from snnconv.core.progress import Progress, Quiet
 from snnconv.core.uncertainty import interval
 from snnconv.reports import PredictReport
@@ -45,9 +45,8 @@ def run(config: PredictConfig, progress: Progress | None = None) -> PredictRepor
     task, names = chosen.dataset.info.task, checkpoint.data.classes
     # samples without labels have no task of their own: the network answers for what it learned
     said = checkpoint.data.task if labels is None and config.task is None else task
-    write_atomically(out, table(said, names, order, labels, outputs).encode())
-    if maps:
-        write_atomically(maps[0], arrays(said, order, outputs))
+    written = {out: table(said, names, order, labels, outputs).encode()}
+    write_together(written | {file: arrays(said, order, outputs) for file in maps})
     found = scores(task, labels, outputs)
     accuracy = found.get("top-1")
     return session.report(

@@ -10,7 +10,7 @@ from helpers.checkpoints import ann
 
 import snnconv.core.files
 from snnconv.checkpoint import load, save
-from snnconv.core.files import write_atomically
+from snnconv.core.files import write_atomically, write_together
 from snnconv.core.metadata import LineageStep
 from snnconv.errors import ExitCode, UsageError
 
@@ -97,6 +97,19 @@ def test_a_full_disk(small_disk):
     assert file.read_bytes() == old
     assert list(small_disk.iterdir()) == [file]
     assert load(file).kind == "ann"
+
+
+def test_a_full_disk_leaves_none_of_several_files(small_disk):
+    first, second = small_disk / "net.py", small_disk / "net.safetensors"
+    first.write_bytes(b"old")
+    with pytest.raises(UsageError, match=r"net\.safetensors"):
+        write_together({first: b"new", second: [b"x" * 40_000, memoryview(b"y" * 40_000)]})
+    assert {file: file.read_bytes() for file in small_disk.iterdir()} == {first: b"old"}
+    write_together({first: b"new", second: [b"x", memoryview(b"y")]})
+    assert {file: file.read_bytes() for file in small_disk.iterdir()} == {
+        first: b"new",
+        second: b"xy",
+    }
 
 
 def test_an_interrupt_while_writing(file, monkeypatch):

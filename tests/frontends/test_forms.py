@@ -38,7 +38,7 @@ from snnconv.graph.signals import Signal
             lambda n, x: n.fc(x) + x.mean(dim=1, dtype=torch.float64, keepdim=True),
             "numbers of type torch.float64",
         ),
-        (lambda n, x: n.fc(x).view(2, -1).view(3, 4), "view: a reshape that mixes samples"),
+        (lambda n, x: n.fc(x).view(2, -1).view(3, 4), "view, view_1: a reshape that mixes samples"),
         (lambda n, x: n.fc(x).t().mean(1) + x, "mean: a mean over the batch"),
         (lambda n, x: n.fc(x).chunk(3, 0)[0].expand(3, 4), "chunk: a split of the batch"),
         (lambda n, x: n.fc(x)[1:2].expand(3, 4), "getitem: an index that picks samples"),
@@ -86,7 +86,6 @@ def test_refused(function, says):
 @pytest.mark.parametrize(
     ("part", "says"),
     [
-        (lambda x: F.lp_pool2d(x, 2, 2), "function"),
         (nn.Upsample(scale_factor=2, mode="nearest-exact"), "upsampling with mode 'nearest-exact'"),
         (lambda x: F.interpolate(x, 3, mode="bilinear", antialias=True), "and antialias"),
         (nn.Upsample(scale_factor=1.3), "part: upsampling by 1.3, which gives no whole sizes"),
@@ -98,6 +97,12 @@ def test_refused_on_images(part, says):
     error = refused(flattened(part), IMAGE)
     assert says in error.found
     assert error.problem == "1 operation of the network can't be converted"
+
+
+def test_a_function_is_refused_by_its_parts_if_these_may_be_transfer_sites():
+    error = refused(flattened(lambda x: F.lp_pool2d(x, 2, 2)), IMAGE)
+    assert "pow_1, pow_2: function" in error.found
+    assert "--non-relu spike" in error.remedy
 
 
 @pytest.mark.parametrize(

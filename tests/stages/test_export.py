@@ -256,7 +256,7 @@ def test_a_users_format_and_all_that_it_has_no_words_for(folder, tmp_path):
     error = refused(*small("--run", folder, "--to", f"{file}:Nothing"), code=ExitCode.UNSUPPORTED)
     assert error["problem"].startswith("12 parts of ")
     assert error["problem"].endswith(f"can't be exported to {file}:Nothing")
-    assert "2: a relu" in error["found"]
+    assert "0, 4, 7: a conv; 2, 6, 9, 13: a relu; " in error["found"]
     assert error["remedy"] == "leave it out"
     file.write_text("Nothing = int\n")
     error = refused(*small("--run", folder, "--to", f"{file}:Nothing"), code=ExitCode.USAGE)
