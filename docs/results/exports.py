@@ -123,10 +123,11 @@ def row(network: str, conversion: str, name: str) -> dict[str, Any]:
     out = folder / f"{conversion}_{name.replace('-', '_')}{suffix}".replace("-", "_")
     found: dict[str, Any] = {"network": network, "conversion": conversion, "format": name}
     options: dict[str, Any] = {"param": format_.param or {}, "run": checkpoint.parent}
+    options["batch_size"] = 500  # `torch` starts a process for each batch
     try:
         done = snnconv.export(checkpoint, to=format_.to, limit=limit, out=out, **options)
     except snnconv.SnnconvError as refusal:
-        return found | {"refused": refusal.found, "remedy": refusal.remedy}
+        return found | {"refused": refusal.found}
     report = done.model_dump(mode="json")
     sizes = {file.suffix: file.stat().st_size for file in sorted(folder.glob(f"{out.stem}.*"))}
     sizes.pop(".json")
