@@ -155,7 +155,7 @@ def test_calibration_in_several_passes_is_the_same(tmp_path):
     """Under a memory that the histograms of all sites do not fit into: the very same file."""
     words = ["--samples", 301, "--method", "mse", "--granularity", "channel"]
     made = {}
-    for name, memory in (("much", []), ("little", ["--memory", "22MiB"])):
+    for name, memory in (("much", []), ("little", ["--memory", "25MiB"])):
         line, run = ["calibrate", *words, *memory], tmp_path / name / "snnconv-run"
         run.parent.mkdir()
         by_two([line], run.parent)
@@ -165,7 +165,7 @@ def test_calibration_in_several_passes_is_the_same(tmp_path):
         )
         made[name] = file.read_bytes(), report["passes"], report["environment"]["processes"]
     with contextlib.chdir(tmp_path):
-        report = json.loads(done("calibrate", *words, "--memory", "22MiB", "--json").out)
+        report = json.loads(done("calibrate", *words, "--memory", "25MiB", "--json").out)
     alone = (tmp_path / "snnconv-run" / "calibrated.safetensors").read_bytes()
     (once, *one), (again, *two) = made["much"], made["little"]
     assert (one, two, report["passes"]) == ([1, 2], [report["passes"], 2], two[0])
