@@ -33,6 +33,14 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ (x >> 16)
 
 
+# torch.compile does not trace a digest, and the decorator has no types
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _key(seed: int, layer: str) -> int:
+    """Return 32 bits that set the random numbers of one layer apart from those of others."""
+    digest = hashlib.sha256(f"{seed}:{layer}".encode()).digest()
+    return int.from_bytes(digest[:4], "little")
+
+
 def uniform(seed: int, layer: str, samples: Tensor, steps: range, shape: tuple[int, ...]) -> Tensor:
     """Return random numbers in [0, 1), float64.
 
@@ -46,8 +54,7 @@ def uniform(seed: int, layer: str, samples: Tensor, steps: range, shape: tuple[i
     Returns:
         ``[len(steps), B, *N]``.
     """
-    digest = hashlib.sha256(f"{seed}:{layer}".encode()).digest()
-    key = int.from_bytes(digest[:4], "little")
+    key = _key(seed, layer)
     step = torch.tensor(list(steps), device=samples.device)
     neuron = torch.arange(math.prod(shape), device=samples.device)
     hashed = _mix(_mix(samples & _MASK) ^ key)[None, :]

@@ -103,6 +103,8 @@ def _compiled(x: Tensor) -> ModuleType | None:
     """Return the compiled functions if they take these numbers: one pass instead of twenty."""
     if x.dtype is not torch.float32 or x.device.type != "cpu" or x.requires_grad:
         return None
+    if torch.compiler.is_compiling():
+        return None
     return kernels("snnconv.neurons.exact_math_kernel")
 
 

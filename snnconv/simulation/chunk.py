@@ -26,7 +26,7 @@ Observer = Callable[[str, int, LayerOutput], None]
 """Called with ``(node name, steps done before, output)`` of every source of spikes."""
 
 
-Emitted = Callable[[Compute, Tensor, Tensor | None, Sums | None], tuple[Tensor, Sums]]
+Emitted = Callable[[Compute, Tensor, Tensor | None, int, Sums | None], tuple[Tensor, Sums]]
 """The levels that a max pooling emits, see :class:`Levels`."""
 
 
@@ -47,7 +47,7 @@ class Levels:
         amplitudes: what every spike of a site carries; None if its spikes differ.
         emitted: gives the levels that a max pooling emits under the network's coding; see
             :meth:`snnconv.simulation.codings.base.Coding.emitted`.
-        before: the sums of spike numbers for each max pooling, after the call before.
+        state: the state before the call, with the sums of spike numbers of each max pooling.
 
     Attributes:
         after: these sums after this call.
@@ -60,12 +60,12 @@ class Levels:
         pools: Set[str],
         amplitudes: Mapping[str, Tensor | None],
         emitted: Emitted,
-        before: Mapping[str, Sums],
+        state: State,
     ) -> None:
         self.pools = pools
         self._emitted = emitted
         self.after: dict[str, Sums] = {}
-        self._before = before
+        self._done, self._before = state.steps, state.levels
         self._units = dict(amplitudes)
         for node in analysis.graph.nodes:
             if node.name in pools:  # its window is in one channel of one site
@@ -99,7 +99,8 @@ class Levels:
             (numbers,) = self._taken(node)
             varying = increase if node.name in self._varying else None
             before = self._before.get(node.name)
-            levels, self.after[node.name] = self._emitted(compute, numbers, varying, before)
+            found = self._emitted(compute, numbers, varying, self._done, before)
+            levels, self.after[node.name] = found
         self.fired(node.name, levels)
         return levels
 

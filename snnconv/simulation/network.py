@@ -43,7 +43,7 @@ from snnconv.simulation.chunk import Chunk, Levels, Observer, State
 from snnconv.simulation.codings.base import Coding
 from snnconv.simulation.codings.rate import RateCoding
 from snnconv.simulation.corrected import Added
-from snnconv.simulation.cumulative import Compute, Sums, function_increase, pool_increase
+from snnconv.simulation.cumulative import function_increase, pool_increase
 from snnconv.simulation.recomputed import ChangedMeans, of_increases, share_of
 from snnconv.simulation.stepwise import scaled
 
@@ -105,6 +105,8 @@ class SpikingNetwork(nn.Module):
         sites = {name: assumed_rate(n.levels) for name, n in neurons.items()} | dict(rates or {})
         self.input_rates = input_rates(network, self.analysis, sites)
         self._deferrable = plan.deferrable(self.analysis)
+        # found now, because torch.compile can't trace what an analysis finds on demand
+        self._pools = self.analysis.spiking_pools
         self._layouts = plan.Layouts()
 
     def paths(self, learns: bool = False) -> dict[str, plan.Path]:
@@ -114,7 +116,12 @@ class SpikingNetwork(nn.Module):
             return plan.paths(self.network, self.analysis, self.input_rates, self._way(), once)
 
     def _way(self) -> Engine:
-        """Return the engine to use. In training, ``auto`` is dense if rates were never measured."""
+        """Return the engine to use. In training, ``auto`` is dense if rates were never measured.
+
+        ``torch.compile`` can't trace convolutions by events.
+        """
+        if torch.compiler.is_compiling():
+            return "dense"
         guessed = torch.is_grad_enabled() and not self._calibrated
         return "dense" if guessed and self.engine == "auto" else self.engine
 
@@ -277,7 +284,7 @@ class SpikingNetwork(nn.Module):
         else:
             compute = partial(self._merged, node)
             found, chunk.nodes[node.name] = pool_increase(compute, given[0], chunk.before(node))
-        if chunk.observe is not None and node.name in self.analysis.spiking_pools:
+        if chunk.observe is not None and node.name in self._pools:
             chunk.observe(node.name, chunk.state.steps, self._emitted(node, found, chunk))
         return found
 
@@ -310,19 +317,14 @@ class SpikingNetwork(nn.Module):
         mean_sites, once = self._means()
         needs = NOTHING if observe is None else needs
         deferred, by_events = self._by_events(once)
-        pools = self.analysis.spiking_pools
+        pools = self._pools
         # if the observer needs the levels of one max pooling, all are computed
-        wanted = pools if any(map(needs.levels_of, pools)) else frozenset[str]()
+        wanted: frozenset[str] = pools if any(map(needs.levels_of, pools)) else frozenset()
         corrections = self.added
         amplitudes = {
             name: corrections[name].to_amplitude(neuron.amplitude())
             for name, neuron in self.neurons.items()
         }
-
-        def emitted(
-            compute: Compute, numbers: Tensor, increase: Tensor | None, before: Sums | None
-        ) -> tuple[Tensor, Sums]:
-            return self.coding.emitted(compute, numbers, increase, state.steps, before)
 
         return Chunk(
             timesteps=timesteps,
@@ -335,28 +337,26 @@ class SpikingNetwork(nn.Module):
             packed=frozenset()
             if needs.values
             else plan.bit_sites(self.analysis, deferred, by_events),
-            levels=Levels(self.analysis, wanted, amplitudes, emitted, state.levels),
+            levels=Levels(self.analysis, wanted, amplitudes, self.coding.emitted, state),
         )
 
     def _means(self) -> tuple[frozenset[str], frozenset[str]]:
         """Return the sites that give their mean over time, and the nodes that are computed once.
 
         In training no site gives a mean, because Omega's gradients need the currents of every step.
+        Under ``torch.compile`` none does, because the numbers in Omega decide about it.
         """
-        averaging = {
-            name
-            for name, neuron in self.neurons.items()
-            if not torch.is_grad_enabled() and neuron.averages()
-        }
+        ask = not (torch.is_grad_enabled() or torch.compiler.is_compiling())
+        averaging = {name for name, neuron in self.neurons.items() if ask and neuron.averages()}
         mean_sites = self.analysis.mean_sites(averaging)
         return mean_sites, self.analysis.time_invariant(mean_sites)
 
     def _by_events(self, once: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
         """Return the nodes that wait until neurons need them, and which are convolutions by events.
 
-        In training there are none.
+        In training and under ``torch.compile`` there are none.
         """
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return frozenset(), frozenset()
         among = self._deferrable - once
         by_events = plan.images_by_events(self.network, among, self.input_rates, self.engine)

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from snnconv.checkpoint import load, save
-from snnconv.core.metadata import DataInfo
+from snnconv.core.metadata import ConfidenceInfo, DataInfo
 from snnconv.engine import dispatch
 from snnconv.errors import CheckpointError, UsageError
 from snnconv.neurons.base import NEURONS
@@ -208,16 +208,53 @@ def test_a_checkpoint_without_neurons():
         LoadedModule(replace(made(), kind="calibrated", spiking=None))
 
 
-@pytest.mark.parametrize("learns", [False, True])
-def test_under_torch_compile(learns, monkeypatch):
-    snn, x = LoadedModule(made("vgg"), engine="dense"), torch.rand(2, *IMAGE)
-    compiled = torch.compile(snn, backend="eager")
-    with torch.set_grad_enabled(learns):
-        own = snn(x)
-        # PyTorch would trace the compiler of compiled neurons, and fail there
+@pytest.fixture
+def traced(monkeypatch):
+    """Give a function that compiles another without a break in its graph."""
+
+    def compiled(function):
+        torch.compiler.reset()  # PyTorch compiles a function for a few kinds of arguments only
+        # it would trace the compiler of compiled neurons, and fail there
         monkeypatch.setattr(dispatch, "compiled", lambda *of: pytest.fail("a compiled loop"))
-        other = compiled(x)
+        return torch.compile(function, backend="eager", fullgraph=True)
+
+    return compiled
+
+
+@pytest.mark.parametrize("neuron", NEURONS.names())
+def test_under_torch_compile(neuron, traced):
+    """Without a break, and by dense convolutions whatever the engine is."""
+    file, x = made(neuron=neuron, timesteps=2), torch.rand(2, *IMAGE)
+    with torch.no_grad():
+        own = LoadedModule(file, engine="dense")(x)
+        assert torch.equal(traced(LoadedModule(file, engine="event"))(x), own)
+
+
+def test_spike_confidence_under_torch_compile(traced):
+    file = made(timesteps=2)
+    keep = {site.name: 0.5 for site in file.graph.sites}
+    update = {"confidence": ConfidenceInfo(early=2, keep=keep)}
+    info = file.conversion.model_copy(update=update)
+    snn, x = LoadedModule(replace(file, spiking=info)), torch.rand(2, *IMAGE)
+    with torch.no_grad():
+        own = snn(x)
+        assert not torch.equal(own, LoadedModule(file)(x))
+        assert torch.equal(traced(snn)(x), own)
+
+
+def test_a_compiled_step_streams(traced):
+    snn, frames = LoadedModule(made()), torch.rand(5, 2, *IMAGE)
+    stream = snn.stream()
+    own = [stream(x) for x in frames]
+    snn.step = traced(snn.step)
+    stream = snn.stream()
+    assert all(torch.equal(stream(x), logits) for x, logits in zip(frames, own, strict=True))
+
+
+def test_training_under_torch_compile(traced):
+    snn, x = LoadedModule(made("vgg", timesteps=2)), torch.rand(2, *IMAGE)
+    weights = list(snn.network.network.parameters())
+    own, other = snn(x), traced(snn)(x)
     assert torch.equal(own, other)
-    if learns:
-        other.sum().backward()
-        assert all(p.grad is not None for p in snn.network.network.parameters())
+    gradients = [torch.autograd.grad(logits.sum(), weights) for logits in (own, other)]
+    assert all(map(torch.equal, *gradients))
