@@ -59,10 +59,10 @@ def without(corrections: Mapping[str, Tensor], number: int) -> dict[str, Tensor]
 
 
 def keeping(
-    corrected: Sequence[CorrectionInfo], corrections: Mapping[str, Tensor], parts: Iterable[str]
+    corrected: Sequence[CorrectionInfo], corrections: Mapping[str, Tensor], keys: Iterable[str]
 ) -> tuple[tuple[CorrectionInfo, ...], dict[str, Tensor]]:
-    """Return the corrections with these parts alone; those without such parts are left out."""
-    kept = {key: tensor for key, tensor in corrections.items() if place(key).part in parts}
+    """Return the corrections with these tensors alone; those that lose all theirs are left out."""
+    kept = {key: corrections[key] for key in keys}
     made, numbers = tuple(corrected), range(len(corrected), 0, -1)
     for number in numbers:
         own = [key for key in corrections if place(key).number == number]

@@ -46,7 +46,7 @@ def fold(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, 
             producer = nodes.get(node.inputs[0])
             if (
                 producer is not None
-                and _has_channels_first(producer, analysis)
+                and has_channels_first(producer, analysis)
                 and _only_reader(graph, renamed, producer)
             ):
                 nodes[producer.name] = _absorb(producer, scale, shift, tensors)
@@ -63,7 +63,7 @@ def fold(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, 
     return folded, {name: tensors[name] for name in sorted(folded.tensor_names())}
 
 
-def _has_channels_first(producer: Node, analysis: Analysis) -> bool:
+def has_channels_first(producer: Node, analysis: Analysis) -> bool:
     """Whether the channels are the first axis; those of a linear layer are the last one."""
     return producer.op in ("conv", "conv_transpose") or (
         producer.op == "linear" and len(analysis.shapes[producer.name]) == 1

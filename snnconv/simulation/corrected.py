@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.checkpoint.contents import Checkpoint
-from snnconv.checkpoint.corrections import PARTS, Part, keeping, place
+from snnconv.checkpoint.corrections import Part, keeping, place
 from snnconv.core.shapes import per_neuron
 from snnconv.engine.event_conv.values import Deferred
 from snnconv.engine.layer_output import LayerOutput
@@ -155,8 +155,8 @@ def uncorrected(checkpoint: Checkpoint) -> Network | None:
 
 def without_weights(checkpoint: Checkpoint) -> Checkpoint:
     """Return the checkpoint without corrections of weights, which its own weights have learned."""
-    parts = [part for part in PARTS if part != "weight"]
-    made, tensors = keeping(checkpoint.corrected, checkpoint.corrections, parts)
+    others = [key for key in checkpoint.corrections if place(key).part != "weight"]
+    made, tensors = keeping(checkpoint.corrected, checkpoint.corrections, others)
     return dataclasses.replace(checkpoint, corrected=made, corrections=tensors)
 
 

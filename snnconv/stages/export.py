@@ -22,6 +22,7 @@ from snnconv.data.split import strata, subset
 from snnconv.engine.layer_output import EVERYTHING, LayerOutput
 from snnconv.errors import CheckFailedError, ObstaclesError, UsageError
 from snnconv.exports.base import EXPORTS, Export, Peer, RunResult, Subject, corrections
+from snnconv.exports.parts.corrected import stated
 from snnconv.reports import ExportReport, PeerRow
 from snnconv.simulation.build import spiking_network
 from snnconv.simulation.memory import BatchPlan
@@ -63,10 +64,11 @@ def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
     kind = EXPORTS.load(config.to)
     format_ = kind(parameters(kind.params_type, config.param, f"format '{config.to}'"))
     session.inputs += files_named(config.to)
-    network = spiking_network(checkpoint, engine="dense").eval()
     called = f"{describe(checkpoint).label} network"
-    subject = Subject(checkpoint, network, called, sha256(file))
-    obstacles = (*corrections(checkpoint), *format_.obstacles(subject))
+    said = stated(checkpoint)
+    network = spiking_network(said, engine="dense").eval()
+    subject = Subject(said, network, called, sha256(file))
+    obstacles = (*corrections(said), *format_.obstacles(subject))
     if obstacles:
         raise ObstaclesError(str(file), obstacles, f"be exported to {config.to}", "part")
     out = _file(config, format_, describe(checkpoint).stem(checkpoint.kind, subject.info.timesteps))

@@ -60,14 +60,15 @@ def test_later_ones_move_up():
     }
 
 
-def test_keeping_parts():
+def test_keeping_tensors():
     whole = corrected()
-    made, kept = keeping(whole.corrected, whole.corrections, ["amplitude"])
+    made, kept = keeping(whole.corrected, whole.corrections, ["2/amplitude/6"])
     assert [one.method for one in made] == ["mine.py:Mine"]
     assert kept.keys() == {"1/amplitude/6"}
-    made, kept = keeping(whole.corrected, whole.corrections, ["current", "amplitude"])
+    keys = {"1/current/2", "1/current/6", "2/amplitude/6"}
+    made, kept = keeping(whole.corrected, whole.corrections, keys)
     assert len(made) == 2
-    assert kept.keys() == {"1/current/2", "1/current/6", "2/amplitude/6"}
+    assert kept.keys() == keys
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from snnconv.core.validation import parameters
 from snnconv.errors import ObstaclesError
 from snnconv.exports.base import Subject, corrections
 from snnconv.exports.integer import Integer, Params
+from snnconv.exports.parts.corrected import stated
 from snnconv.exports.parts.integer_quantize import quantized
 from snnconv.exports.parts.integer_run import logits, run
 from snnconv.reports import Difference, IntegerUse
@@ -47,10 +48,11 @@ class IntegerMeasure:
         first: int,
     ) -> None:
         self.params = parameters(Params, given, "option --integer")
-        network = spiking_network(checkpoint, engine="dense").eval()
-        subject = Subject(checkpoint, network, str(file), sha256(file))
+        said = stated(checkpoint)
+        network = spiking_network(said, engine="dense").eval()
+        subject = Subject(said, network, str(file), sha256(file))
         of_integers = Integer(self.params).obstacles(subject)
-        if found := (*corrections(checkpoint), *of_integers):
+        if found := (*corrections(said), *of_integers):
             raise ObstaclesError(str(file), found, "be computed in whole numbers", "part")
         self.network, _ = quantized(subject, self.params.widths)
         self.timesteps, self.first = timesteps, first

@@ -164,11 +164,20 @@ def _of_graph(subject: Subject, called: str) -> Iterator[Obstacle]:
                 continue
             case "add" | "dropout" | "identity":
                 continue
+            case "affine" if _scales_channels(subject, node):
+                continue
             case "reshape" if len(shapes[node.name]) == 1:
                 continue
             case "avg_pool" | "adaptive_avg_pool" | "mean" if pooling(node, given) is not None:
                 continue
         yield Obstacle(node.name, f"the operation {node.op} of {list(given)}", _EVERYTHING)
+
+
+def _scales_channels(subject: Subject, node: Node) -> bool:
+    """Whether an affine map gives each channel a scale above zero, and adds nothing."""
+    found = node_tensors(node, subject.network.network.tensors())
+    scale, shift = found["scale"], found["shift"]
+    return scale.dim() == 1 and bool((scale > 0).all()) and not shift.any()
 
 
 def pooling(node: Node, given: Shape) -> Window | None:
@@ -280,6 +289,10 @@ class _Reader:
         elif node.op in NOTHING or len(self.analysis.shapes[name]) == 1:
             self.sources[node.name] = self.sources[name]
             self.factors[node.name] = self.factors[name]
+        elif node.op == "affine":  # the next weights take up the scale
+            self.sources[node.name] = self.sources[name]
+            scale = node_tensors(node, self.tensors)["scale"].detach()
+            self.factors[node.name] = self.factors[name] / scale
         elif node.op == "reshape":
             shape = self.analysis.shapes[name]
             self._put(node, self._flat(node, self.sources[name], shape), self._row(name))
