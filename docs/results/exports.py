@@ -42,10 +42,11 @@ class Subject(NamedTuple):
 
 
 class Conversion(NamedTuple):
-    """Options of `convert`, and whether LM-HT becomes IF afterwards."""
+    """Options of `convert`, a correction if there is one, and whether LM-HT becomes IF."""
 
     convert: dict[str, Any]
     vanilla: bool = False
+    correct: str | None = None
 
 
 class Format(NamedTuple):
@@ -68,6 +69,7 @@ FAST = ("integer-8", "torch")
 LEVELS: dict[str, Any] = {"neuron": "lm-ht", "param": {"levels": 4}, "timesteps": T // 4}
 CONVERSIONS = {
     "if": Conversion({"neuron": "if"}),
+    "if-bias": Conversion({"neuron": "if"}, correct="bias"),
     "if-32": Conversion({"neuron": "if", "timesteps": 32}),
     "if-v0": Conversion({"neuron": "if", "param": {"v0": 0.0}}),
     "msat": Conversion({"neuron": "msat", "param": {"v0": 0.5}}),
@@ -78,7 +80,7 @@ CONVERSIONS = {
 ALL = ("if", "msat", "signed", "lm-ht")
 WHOLE = ("if", "msat", "signed", "lm-ht", "lm-ht-as-if")
 FORMATS = {
-    "integer-8": Format("integer", (*WHOLE, "if-32"), {"bits": 8}),
+    "integer-8": Format("integer", (*WHOLE, "if-bias", "if-32"), {"bits": 8}),
     "integer-4": Format("integer", WHOLE, {"bits": 4}),
     "torch": Format("torch", ALL),
     "onnx": Format("onnx", ALL),
@@ -105,11 +107,14 @@ def converted(network: str, conversion: str) -> Path:
     if not calibrated.exists():
         given = None if subject.checkpoint is None else str(subject.checkpoint)
         snnconv.calibrate(given, data=subject.data, run=run, out=calibrated)
-    first = run / "levels.safetensors" if how.vanilla else made
+    simple = not (how.vanilla or how.correct)
+    first = made if simple else run / f"before-{conversion}.safetensors"
     snnconv.convert(calibrated, run=run, out=first, **{"timesteps": T, **how.convert})
     if how.vanilla:
         options = {"tolerance": 100.0, "limit": 100}
         snnconv.reparameterize(first, vanilla=True, run=run, out=made, **options)
+    if how.correct:
+        snnconv.correct(first, method=how.correct, run=run, out=made)
     return made
 
 

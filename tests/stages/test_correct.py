@@ -9,8 +9,10 @@ from helpers.commands import done, files, here, refused
 from helpers.runs import COMMON, converting, correcting, evaluating, finetuning, reparameterizing
 
 from snnconv.checkpoint import load, save
+from snnconv.config import ExportConfig
 from snnconv.corrections.base import CORRECTIONS
 from snnconv.errors import ExitCode, UsageError
+from snnconv.stages import export
 
 MINE = '''
 import torch
@@ -191,11 +193,25 @@ def test_reparameterize_takes_corrections_over(run, tmp_path):
 
 def test_export_refuses_what_no_format_has_words_for(corrected, tmp_path):
     folder, _ = corrected
-    lost = here("export", folder / "corrected.safetensors", "--run", tmp_path)
+    file = tmp_path / "corrected.safetensors"
+    correcting(tmp_path, checkpoint=folder / "converted.safetensors", method="potential")
+    lost = here("export", file, "--run", tmp_path)
     assert lost.code == ExitCode.UNSUPPORTED
-    assert "correction 'bias'" in lost.err
-    assert "--remove bias" in lost.err
-    assert not list(tmp_path.glob("*.pt"))
+    assert "correction 'potential'" in lost.err
+    assert "--remove potential" in lost.err
+    assert not list(tmp_path.glob("export/*"))
+
+
+def test_exported_and_in_whole_numbers(corrected, tmp_path):
+    """A corrected network leaves in a format's own words, and is the corrected one."""
+    folder, _ = corrected
+    file = folder / "corrected.safetensors"
+    made = export.run(ExportConfig(run=tmp_path, checkpoint=file, to="torch", limit=50))
+    found = evaluating(tmp_path, checkpoint=file, limit=50, integer={"bits": 8})
+    plain = evaluating(tmp_path, checkpoint=folder / "converted.safetensors", limit=50)
+    assert made.difference == 0
+    assert made.accuracy_before == found.accuracy[-1] != plain.accuracy[-1]
+    assert found.integer.same_class >= 45
 
 
 def test_a_folder_lists_and_inspect_shows_them(corrected):
