@@ -59,10 +59,10 @@ class Format(NamedTuple):
 
 NETWORKS = {
     "digits": Subject(None, "digits", 355, 355, 355),
-    "resnet20": Subject(HERE / "resnet20" / "ann.safetensors", "fashion-mnist", 1000, 10000, 20),
-    "vgg11": Subject(RUNS / "vgg11" / "ann.safetensors", "fashion-mnist", 1000, 10000, 20),
+    "resnet20": Subject(HERE / "resnet20" / "ann.safetensors", "fashion-mnist", 1000, 10000, 100),
+    "vgg11": Subject(RUNS / "vgg11" / "ann.safetensors", "fashion-mnist", 1000, 10000, 100),
     "m5": Subject(
-        RUNS / "speech" / "ann.safetensors", f"speech-commands:{RUNS / 'spoken'}", 200, 1620, 20
+        RUNS / "speech" / "ann.safetensors", f"speech-commands:{RUNS / 'spoken'}", 1000, 1620, 100
     ),
 }
 FAST = ("integer-8", "torch")
