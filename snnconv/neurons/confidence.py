@@ -33,12 +33,15 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ (x >> 16)
 
 
-# torch.compile does not trace a digest, and the decorator has no types
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _key(seed: int, layer: str) -> int:
     """Return 32 bits that set the random numbers of one layer apart from those of others."""
     digest = hashlib.sha256(f"{seed}:{layer}".encode()).digest()
     return int.from_bytes(digest[:4], "little")
+
+
+# torch.compile can't trace a digest. `torch.compiler.assume_constant_result` would say so, too, but
+# it imports the compiler, which takes three seconds of every command.
+_key.__dict__["_dynamo_marked_constant"] = True
 
 
 def uniform(seed: int, layer: str, samples: Tensor, steps: range, shape: tuple[int, ...]) -> Tensor:

@@ -77,7 +77,7 @@ def sections(everybody: Sequence[Run], trainings: Sequence[TrainingCurve]) -> li
     parts = [
         (
             "accuracy",
-            "Accuracy",
+            "Performance",
             [
                 figures_steps.accuracy(everybody),
                 figures_steps.distance(everybody),

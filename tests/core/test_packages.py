@@ -51,6 +51,14 @@ def test_the_embedded_pipeline_needs_none_of_them(tmp_path):
     assert (tmp_path / "snnconv-run" / "evaluate.json").is_file()
 
 
+def test_the_compiler_waits_until_it_is_needed():
+    """Its import takes seconds."""
+    stages = "calibrate", "convert", "evaluate", "export", "finetune", "report", "train"
+    code = f"import sys, {', '.join(f'snnconv.stages.{stage}' for stage in stages)}; "
+    code += "sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("words", "package"),
     [
