@@ -64,7 +64,7 @@ def trained(made, seed=0):
     return replace(made, kind="finetuned", neurons=moved)
 
 
-# a network and a neuron are written independently of each other, so each in two or three pairs is enough
+# networks and neurons are written independently of each other, so some pairs are enough
 PAIRS = [
     (net, neuron)
     for k, neuron in enumerate(NEURONS.names())

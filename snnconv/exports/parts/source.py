@@ -98,8 +98,8 @@ def source(module: str) -> Source:
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 for target in targets:
                     for each in ast.walk(target):
-                        if isinstance(each, ast.Name):
-                            definitions[each.id] = node
+                        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
+                            definitions[each.id] = node  # not of `name[key] = value`
             case ast.Import():
                 for alias in node.names:
                     named = alias.asname or alias.name
