@@ -88,13 +88,15 @@ class _Network:
 
     def put_behind(self, site: str, amplitude: Tensor) -> None:
         """Put an affine map behind a site."""
-        self._behind[site] = self._affine(f"{site}.amplitude", site, amplitude, None)
+        nothing = torch.zeros_like(amplitude)
+        self._behind[site] = self._affine(f"{site}.amplitude", site, 1 + amplitude, nothing)
 
     def add_before(self, site: str, current: Tensor) -> None:
         """Add a current before a site."""
         source = self._given[site].inputs[0]
         if not self._taken_up(source, current):
-            self._before[site] = self._affine(f"{site}.current", source, None, current)
+            same = torch.ones_like(current)
+            self._before[site] = self._affine(f"{site}.current", source, same, current)
 
     def _taken_up(self, name: str, current: Tensor) -> bool:
         """Add a current to the biases of a node, or of one before it; say whether it has some."""
@@ -113,15 +115,8 @@ class _Network:
             return any(self._taken_up(each, current) for each in same)
         return False
 
-    def _affine(
-        self, name: str, source: str, increase: Tensor | None, shift: Tensor | None
-    ) -> Node:
-        """Return a node that multiplies channels by 1 + an increase, or adds a shift to them."""
-        some = increase if increase is not None else shift
-        assert some is not None
+    def _affine(self, name: str, source: str, scale: Tensor, shift: Tensor) -> Node:
+        """Return a node that multiplies channels and adds to them."""
         roles = {"scale": f"{name}.scale", "shift": f"{name}.shift"}
-        self.tensors[roles["scale"]] = 1 + (
-            torch.zeros_like(some) if increase is None else increase
-        )
-        self.tensors[roles["shift"]] = torch.zeros_like(some) if shift is None else shift
+        self.tensors |= {roles["scale"]: scale, roles["shift"]: shift}
         return Node(name, "affine", (source,), {}, roles)
