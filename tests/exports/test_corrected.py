@@ -106,10 +106,11 @@ def test_what_has_no_words_stays():
     ]
 
 
+@pytest.mark.parametrize("net", ["identity", "mlp"])
 @pytest.mark.parametrize("name", EXPORTS.own())
-def test_every_format(name, tmp_path):
-    """Amplitudes and currents behind each other, with a shortcut by identity."""
-    file = made(NETS["identity"](), ["current", "amplitude"], theta=0.375, params={"v0": 0})
+def test_every_format(name, net, tmp_path):
+    """Amplitudes and currents behind each other, with a shortcut by identity, and of matrices."""
+    file = made(NETS[net](), ["current", "amplitude"], theta=0.375, params={"v0": 0})
     form = EXPORTS.load(name)
     form = form(form.params_type())
     own, values, found, _ = both(form, subject_of(stated(file)), tmp_path)

@@ -1,6 +1,7 @@
 """The stage, and what the stages behind it make of a corrected network."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -212,6 +213,8 @@ def test_exported_and_in_whole_numbers(corrected, tmp_path):
     assert made.difference == 0
     assert made.accuracy_before == found.accuracy[-1] != plain.accuracy[-1]
     assert found.integer.same_class >= 45
+    shown = here("evaluate", file, "--integer", "bits=8", "--limit", 50, "--run", tmp_path).out
+    assert re.search(r"the same class +\d\d of 50 +p [=<] [.\d]+ \(McNemar\) for the", shown)
 
 
 def test_a_folder_lists_and_inspect_shows_them(corrected):

@@ -127,7 +127,7 @@ def _integer(found: IntegerUse, n: int) -> list[Fact]:
     name, facts = f"in whole numbers, {found.params['bits']} bits", []
     if found.accuracy and found.against_itself:
         facts.append(_accuracy(name, found.accuracy[-1], n))
-        paired = f"p {units.p_value(found.against_itself.p)} that both are as good"
+        paired = f"{units.p_value(found.against_itself.p)} (McNemar) for the two accuracies"
         facts.append(Fact("the same class", f"{found.same_class} of {n}", paired))
     clipped = f"{units.count(found.potentials_clipped)} of {units.count(found.potentials)}"
     return [*facts, Fact("potentials clipped", clipped, f"to {found.params['state_bits']} bits")]
