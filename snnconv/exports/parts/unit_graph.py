@@ -286,13 +286,10 @@ class _Reader:
             parts = [self._scaled(each, wanted) for each in node.inputs]
             self.sources[node.name] = tuple(source for part in parts for source in part)
             self.factors[node.name] = wanted
-        elif node.op == "affine":  # the next weights take up the scale
+        elif node.op in (*NOTHING, "affine") or len(self.analysis.shapes[name]) == 1:
+            scale = node_tensors(node, self.tensors).get("scale", torch.ones(()))
             self.sources[node.name] = self.sources[name]
-            scale = node_tensors(node, self.tensors)["scale"].detach()
-            self.factors[node.name] = self.factors[name] / scale
-        elif node.op in NOTHING or len(self.analysis.shapes[name]) == 1:
-            self.sources[node.name] = self.sources[name]
-            self.factors[node.name] = self.factors[name]
+            self.factors[node.name] = self.factors[name] / scale.detach()  # for the next weights
         elif node.op == "reshape":
             shape = self.analysis.shapes[name]
             self._put(node, self._flat(node, self.sources[name], shape), self._row(name))
