@@ -104,6 +104,15 @@ def test_weights_reach_as_far_below_zero_as_above(bits):
     assert max(sizes) == 2 ** (bits - 1) - 1
 
 
+def test_weights_far_above_a_threshold_leave_it_a_unit():
+    """As those of a channel that never fires, whose threshold is next to nothing."""
+    made = checkpoint(NETS["mlp"](), theta=1e-6, neuron="if", timesteps=T)
+    one = Subject(made, spiking_network(made, engine="dense").eval(), "A network", "0" * 64)
+    network, _ = quantized(one, Widths(4, 8, 24, True, False))
+    thresholds = [layer.bias for layer in network.layers if layer.kind == "neurons"]
+    assert all((theta >= 1).all() for theta in thresholds)
+
+
 def test_corrected_biases_keep_the_mean_sum_of_rounded_weights():
     one = subject(nn.Sequential(nn.Linear(20, 8), nn.ReLU(), nn.Linear(8, 3)), (20,), **IF)
     ((site, neurons),) = one.network.neurons.items()

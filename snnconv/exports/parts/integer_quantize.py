@@ -157,7 +157,7 @@ class _Quantizer:
             shift = min(SHIFT, math.floor(math.log2(float(weights.min()) / least)))
             unit = weights / 2**shift
             if group != self.groups["output"]:
-                unit = 1 / (1 / unit).round()  # of a whole threshold
+                unit = 1 / (1 / unit).round().clamp(min=1)  # of a whole threshold, above 0
             self.shifts[group], self.units[group] = shift, unit
         return self.units[group]
 
