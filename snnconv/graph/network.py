@@ -153,12 +153,18 @@ def shapes(graph: Graph, tensor_shapes: Mapping[str, Shape]) -> dict[str, Shape]
         )
 
     def evaluate(node: Node, inputs: list[Tensor]) -> Tensor:
+        op, of_samples = OPS[node.op], [tuple(x.shape[1:]) for x in inputs]
+        own = {role: tensor_shapes[name] for role, name in node.tensors.items()}
         try:
-            value = compute(node, meta, inputs)
+            attrs = op.typed(node.attrs)
+            wrong = op.rule(attrs, of_samples, node_tensors(node, meta))
+            known = op.shape(attrs, of_samples, own) if wrong is None else None
+            if known is None:
+                value = compute(node, meta, inputs)
+            else:
+                value = torch.empty(_SAMPLES, *known, device="meta")
         except Exception as error:  # whatever wrong attributes make an operation raise
             raise unfit(node, inputs, one_line(error)) from error
-        op, of_samples = OPS[node.op], [tuple(x.shape[1:]) for x in inputs]
-        wrong = op.rule(op.typed(node.attrs), of_samples, node_tensors(node, meta))
         if wrong is None and (value.dim() < 1 or len(value) != _SAMPLES):
             wrong = "samples that it mixes"
         if wrong is None and value[0].numel() > LARGEST_VALUE:

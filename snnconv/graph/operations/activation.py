@@ -40,6 +40,7 @@ from snnconv.graph.operations.base import (
     Silence,
     Tensors,
     any_shape,
+    kept,
     of_channels,
     passed,
 )
@@ -130,6 +131,7 @@ OPERATIONS = (
         rule=any_shape,
         work=no_work,
         silence=Silence.KEPT,
+        shape=kept,
     ),
     Op(
         name="qcfs",
@@ -141,6 +143,7 @@ OPERATIONS = (
         work=no_work,
         silence=Silence.KEPT,
         required=("threshold",),
+        shape=kept,
     ),
     Op(
         name="transfer",
@@ -151,5 +154,6 @@ OPERATIONS = (
         rule=any_shape,
         work=no_work,
         silence=Silence.KEPT,
+        shape=kept,
     ),
 )

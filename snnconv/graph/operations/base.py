@@ -69,6 +69,17 @@ ShapeRule = Callable[[A, Sequence[Shape], Tensors], str | None]
 
 It reads the attributes, the shapes of the inputs without the batch, and the tensors by role."""
 
+TensorShapes = Mapping[str, Shape]
+"""Shapes of tensors by role."""
+
+ShapeOf = Callable[[A, Sequence[Shape], TensorShapes], Shape | None]
+"""The output's shape by formula, from attributes, shapes of the inputs without the batch, and
+shapes of tensors by role; None where the node may not fit.
+
+It is asked where the shape rule has found nothing wrong. After None, PyTorch computes the value on
+the device ``meta``, so that a user reads its own words about what does not fit. Its first such
+answer makes it import its compiler, two seconds of a command, which is why there are formulas."""
+
 WorkRule = Callable[[A, Sequence[Shape], Shape, Mapping[str, Shape]], Work]
 """The work for one sample, from attributes, shapes of inputs and output without the batch, and
 shapes of tensors by role. Every tap counts, padding included."""
@@ -96,6 +107,11 @@ class Silence(StrEnum):
     NOWHERE = "nowhere"  # nothing is known to be zero
 
 
+def of_pytorch(attrs: Attributes, inputs: Sequence[Shape], tensors: TensorShapes) -> Shape | None:
+    """Leave the output's shape to PyTorch, which computes it from tensors without values."""
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Op(Generic[A]):
     """An operation of the closed list.
@@ -118,6 +134,7 @@ class Op(Generic[A]):
         recomputed: which units of its work to recompute, from masks ``[B, *N]`` of changed inputs;
             masks of ones give all units.
         averages: whether it averages over places, so that its value is its wiring, divided.
+        shape: the formula of its value's shape, if it has one.
     """
 
     name: str
@@ -135,6 +152,7 @@ class Op(Generic[A]):
     trained: Compute[A] | None = None
     recomputed: Compute[A] = anything
     averages: bool = False
+    shape: ShapeOf[A] = of_pytorch
 
     def typed(self, attrs: Attrs | A) -> A:
         """Return a node's attributes as their type; typed ones stay as they are.
@@ -220,3 +238,45 @@ def of_channels(shape: Shape, tensors: Tensors, *also: Shape) -> str | None:
     if not sizes <= {shape[:1], *also}:
         return f"tensors of shapes {sorted(map(list, sizes))} for {shape[:1]} channels"
     return None
+
+
+# Formulas of shapes that many share
+
+
+def kept(attrs: Attributes, inputs: Sequence[Shape], tensors: TensorShapes) -> Shape | None:
+    """Return the input's shape."""
+    return inputs[0]
+
+
+def kept_along(attrs: Along, inputs: Sequence[Shape], tensors: TensorShapes) -> Shape | None:
+    """Return the input's shape, if it has the axis."""
+    return inputs[0] if attrs.dim <= len(inputs[0]) else None
+
+
+def broadcast(attrs: Attributes, inputs: Sequence[Shape], tensors: TensorShapes) -> Shape | None:
+    """Return the shape of a sum of values of one rank, in which a size of 1 repeats."""
+    found = []
+    for sizes in zip(*inputs, strict=True):
+        larger = {size for size in sizes if size != 1}
+        if len(larger) > 1:
+            return None
+        found.append(max(larger, default=1))
+    return tuple(found)
+
+
+def windows(
+    size: int, kernel: int, stride: int, padding: int, dilation: int, *, ceil: bool = False
+) -> int:
+    """Return how many windows an axis has; below 1 if there is none.
+
+    Args:
+        size: places of the axis.
+        kernel: places of a window.
+        stride: steps between windows.
+        padding: places added on either side.
+        dilation: steps between places of a window.
+        ceil: whether a last window may reach beyond the end, if it begins before the padding there.
+    """
+    free = size + 2 * padding - dilation * (kernel - 1) - 1
+    count = (-(-free // stride) if ceil else free // stride) + 1
+    return count - 1 if ceil and (count - 1) * stride >= size + padding else count

@@ -23,7 +23,10 @@ from snnconv.graph.operations.base import (
     Shape,
     Silence,
     Tensors,
+    TensorShapes,
     any_shape,
+    broadcast,
+    kept_along,
     of_one_rank,
     passed,
 )
@@ -148,6 +151,28 @@ def _log_softmax(attrs: Along, tensors: Tensors, inputs: list[Tensor]) -> Tensor
     return torch.log_softmax(inputs[0], attrs.dim)
 
 
+def _pointwise_shape(
+    attrs: Pointwise, inputs: Sequence[Shape], tensors: TensorShapes
+) -> Shape | None:
+    """Return the input's shape, if the function takes one number with these arguments."""
+    try:
+        POINTWISE[attrs.function](torch.zeros(1), *attrs.arguments)
+    except (LookupError, RuntimeError, TypeError):
+        return None
+    return inputs[0]
+
+
+def _matmul_shape(
+    attrs: Attributes, inputs: Sequence[Shape], tensors: TensorShapes
+) -> Shape | None:
+    """Return the shape of the products: of matrices behind axes that broadcast."""
+    if len(inputs[0]) < 2:
+        return None
+    (*before, rows, shared), (*behind, wanted, columns) = inputs
+    outer = broadcast(attrs, [tuple(before), tuple(behind)], tensors)
+    return None if shared != wanted or outer is None else (*outer, rows, columns)
+
+
 OPERATIONS: tuple[Op[Any], ...] = (
     Op(
         name="pointwise",
@@ -159,6 +184,7 @@ OPERATIONS: tuple[Op[Any], ...] = (
         work=_pointwise_work,
         silence=Silence.NOWHERE,
         recomputed=each_value,
+        shape=_pointwise_shape,
     ),
     Op(
         name="multiply",
@@ -171,6 +197,7 @@ OPERATIONS: tuple[Op[Any], ...] = (
         silence=Silence.NOWHERE,
         recomputed=each_value,
         sources=2,
+        shape=broadcast,
     ),
     Op(
         name="matmul",
@@ -183,6 +210,7 @@ OPERATIONS: tuple[Op[Any], ...] = (
         silence=Silence.NOWHERE,
         recomputed=_taps_recomputed,
         sources=2,
+        shape=_matmul_shape,
     ),
     Op(
         name="softmax",
@@ -194,6 +222,7 @@ OPERATIONS: tuple[Op[Any], ...] = (
         work=_softmax_work,
         silence=Silence.NOWHERE,
         recomputed=_row_recomputed,
+        shape=kept_along,
     ),
     Op(
         name="log_softmax",
@@ -205,5 +234,6 @@ OPERATIONS: tuple[Op[Any], ...] = (
         work=_log_softmax_work,
         silence=Silence.NOWHERE,
         recomputed=_row_recomputed,
+        shape=kept_along,
     ),
 )

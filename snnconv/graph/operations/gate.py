@@ -20,6 +20,7 @@ from snnconv.graph.operations.base import (
     Role,
     Silence,
     Tensors,
+    broadcast,
     of_one_rank,
 )
 from snnconv.graph.operations.work import a_product, each_value
@@ -56,6 +57,7 @@ OPERATIONS = tuple(
         silence=Silence.NOWHERE,
         recomputed=each_value,
         sources=2,
+        shape=broadcast,
     )
     for name, value in (("spike_and", _and), ("spike_iand", _iand))
 )

@@ -27,7 +27,9 @@ from snnconv.graph.operations.base import (
     Sizes,
     Small,
     Tensors,
+    TensorShapes,
     any_shape,
+    kept,
     of_channels,
     passed,
 )
@@ -251,6 +253,35 @@ def _local_response_norm_recomputed(
     return _around(attrs, changed[0]).amax(-1)
 
 
+def _affine_shape(attrs: Affine, inputs: Sequence[Shape], tensors: TensorShapes) -> Shape | None:
+    """Return the input's shape, if there is one number, one a channel, or one a value."""
+    (shape,) = inputs
+    return shape if shape and set(tensors.values()) <= {(1,), shape[:1], shape} else None
+
+
+def _last_axes_shape(
+    attrs: LayerNorm | RmsNorm, inputs: Sequence[Shape], tensors: TensorShapes
+) -> Shape | None:
+    """Return the input's shape, if its last axes are those of the norm and of its tensors."""
+    (shape,), last = inputs, tuple(attrs.shape)
+    return shape if {shape[-len(last) :], *tensors.values()} == {last} else None
+
+
+def _group_norm_shape(
+    attrs: GroupNorm, inputs: Sequence[Shape], tensors: TensorShapes
+) -> Shape | None:
+    """Return the input's shape, if its channels are groups of one size."""
+    (shape,) = inputs
+    return None if not shape or shape[0] % attrs.groups else shape
+
+
+def _local_response_norm_shape(
+    attrs: LocalResponseNorm, inputs: Sequence[Shape], tensors: TensorShapes
+) -> Shape | None:
+    """Return the input's shape, if it has channels."""
+    return inputs[0] or None
+
+
 OPERATIONS = (
     Op(
         name="batch_norm",
@@ -265,6 +296,7 @@ OPERATIONS = (
         required=("mean", "var"),
         optional=("weight", "bias", "batches"),
         asked=_number_of_batches,
+        shape=kept,
     ),
     Op(
         name="affine",
@@ -277,6 +309,7 @@ OPERATIONS = (
         silence=Silence.UNSHIFTED,
         recomputed=each_value,
         required=("scale", "shift"),
+        shape=_affine_shape,
     ),
     Op(
         name="step_scale",
@@ -289,6 +322,7 @@ OPERATIONS = (
         silence=Silence.NOWHERE,
         recomputed=each_value,
         required=("scale",),
+        shape=kept,
     ),
     Op(
         name="layer_norm",
@@ -301,6 +335,7 @@ OPERATIONS = (
         silence=Silence.NOWHERE,
         recomputed=_layer_norm_recomputed,
         optional=("weight", "bias"),
+        shape=_last_axes_shape,
     ),
     Op(
         name="rms_norm",
@@ -313,6 +348,7 @@ OPERATIONS = (
         silence=Silence.NOWHERE,
         recomputed=_rms_norm_recomputed,
         optional=("weight",),
+        shape=_last_axes_shape,
     ),
     Op(
         name="group_norm",
@@ -325,6 +361,7 @@ OPERATIONS = (
         silence=Silence.NOWHERE,
         recomputed=_group_norm_recomputed,
         optional=("weight", "bias"),
+        shape=_group_norm_shape,
     ),
     Op(
         name="local_response_norm",
@@ -336,5 +373,6 @@ OPERATIONS = (
         work=_local_response_norm_work,
         silence=Silence.NOWHERE,
         recomputed=_local_response_norm_recomputed,
+        shape=_local_response_norm_shape,
     ),
 )

@@ -24,11 +24,14 @@ from snnconv.graph.operations.base import (
     Shape,
     Silence,
     Tensors,
+    TensorShapes,
     Wholes,
     Window,
     any_shape,
+    kept_along,
     one_an_axis,
     passed,
+    windows,
 )
 from snnconv.graph.operations.work import Work, an_average
 
@@ -209,6 +212,37 @@ def _cumsum_recomputed(attrs: Along, tensors: Tensors, changed: list[Tensor]) ->
     return changed[0].cummax(attrs.dim).values
 
 
+def _pool_shape(attrs: Pool, inputs: Sequence[Shape], tensors: TensorShapes) -> Shape | None:
+    """Return the shape of the windows, each of which lies inside the image or its padding."""
+    channels, *sizes = inputs[0]
+    dilations = attrs.dilation if isinstance(attrs, MaxPool) else [1] * len(sizes)
+    axes = zip(sizes, attrs.kernel, attrs.stride, attrs.padding, dilations, strict=True)
+    found = []
+    for size, kernel, stride, padding, dilation in axes:
+        if dilation * (kernel - 1) >= size or 2 * padding > kernel:
+            return None
+        found.append(windows(size, kernel, stride, padding, dilation, ceil=attrs.ceil_mode))
+    return (channels, *found)
+
+
+def _adaptive_shape(
+    attrs: Adaptive, inputs: Sequence[Shape], tensors: TensorShapes
+) -> Shape | None:
+    """Return the shape of the bins."""
+    return (inputs[0][0], *attrs.output)
+
+
+def _mean_shape(attrs: Mean, inputs: Sequence[Shape], tensors: TensorShapes) -> Shape | None:
+    """Return the shape without the axes, or with one place in each."""
+    shape, dims = inputs[0], set(attrs.dims)
+    if len(dims) != len(attrs.dims) or max(dims) > len(shape):
+        return None
+    places = enumerate(shape, start=1)
+    return tuple(
+        1 if axis in dims else n for axis, n in places if attrs.keepdim or axis not in dims
+    )
+
+
 OPERATIONS: tuple[Op[Any], ...] = (
     Op(
         name="max_pool",
@@ -220,6 +254,7 @@ OPERATIONS: tuple[Op[Any], ...] = (
         work=_max_pool_work,
         silence=Silence.WINDOW,
         recomputed=_max_pool,
+        shape=_pool_shape,
     ),
     Op(
         name="adaptive_max_pool",
@@ -231,6 +266,7 @@ OPERATIONS: tuple[Op[Any], ...] = (
         work=_adaptive_max_pool_work,
         silence=Silence.NOWHERE,
         recomputed=_adaptive_max_pool,
+        shape=_adaptive_shape,
     ),
     Op(
         name="avg_pool",
@@ -243,6 +279,7 @@ OPERATIONS: tuple[Op[Any], ...] = (
         silence=Silence.WINDOW,
         recomputed=_sum_pool,
         averages=True,
+        shape=_pool_shape,
     ),
     Op(
         name="adaptive_avg_pool",
@@ -255,6 +292,7 @@ OPERATIONS: tuple[Op[Any], ...] = (
         silence=Silence.NOWHERE,
         recomputed=_adaptive_sum_pool,
         averages=True,
+        shape=_adaptive_shape,
     ),
     Op(
         name="mean",
@@ -267,6 +305,7 @@ OPERATIONS: tuple[Op[Any], ...] = (
         silence=Silence.KEPT,
         recomputed=_sum_over,
         averages=True,
+        shape=_mean_shape,
     ),
     Op(
         name="cumsum",
@@ -278,5 +317,6 @@ OPERATIONS: tuple[Op[Any], ...] = (
         work=_cumsum_work,
         silence=Silence.NOWHERE,
         recomputed=_cumsum_recomputed,
+        shape=kept_along,
     ),
 )

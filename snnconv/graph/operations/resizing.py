@@ -23,6 +23,7 @@ from snnconv.graph.operations.base import (
     Shape,
     Silence,
     Tensors,
+    TensorShapes,
     Window,
     one_an_axis,
 )
@@ -70,6 +71,7 @@ def _wiring(attrs: Interpolate, tensors: Tensors, inputs: list[Tensor]) -> Tenso
     return x
 
 
+_AXES = {"linear": 1, "bilinear": 2, "trilinear": 3, "bicubic": 2}
 _TAPS = {"linear": 2, "bilinear": 4, "trilinear": 8, "bicubic": 16}
 
 
@@ -89,6 +91,12 @@ def _fits(attrs: Upsample, shapes: Sequence[Shape], tensors: Tensors) -> str | N
     return one_an_axis(shapes[0], size=attrs.size)
 
 
+def _resized(attrs: Upsample, inputs: Sequence[Shape], tensors: TensorShapes) -> Shape | None:
+    """Return the shape of the places, if the mode is one of as many axes."""
+    axes = _AXES[attrs.mode] if isinstance(attrs, Interpolate) else len(attrs.size)
+    return (inputs[0][0], *attrs.size) if axes == len(attrs.size) else None
+
+
 OPERATIONS = (
     Op(
         name="upsample",
@@ -99,6 +107,7 @@ OPERATIONS = (
         rule=_fits,
         work=no_work,
         silence=Silence.KEPT,
+        shape=_resized,
     ),
     Op(
         name="interpolate",
@@ -110,5 +119,6 @@ OPERATIONS = (
         work=_interpolate_work,
         silence=Silence.KEPT,
         recomputed=_interpolate_recomputed,
+        shape=_resized,
     ),
 )

@@ -29,6 +29,7 @@ from snnconv.graph.operations.base import (
     Silence,
     Size,
     Tensors,
+    TensorShapes,
     any_shape,
 )
 from snnconv.graph.operations.work import Work, no_work
@@ -151,6 +152,15 @@ def _work(
 
 _RECURRENCES = {"lstm": _lstm, "gru": _gru}
 
+
+def _embedding_shape(
+    attrs: Attributes, inputs: Sequence[Shape], tensors: TensorShapes
+) -> Shape | None:
+    """Return the shape of a row for each token."""
+    table = tensors["weight"]
+    return (*inputs[0], table[1]) if len(table) == 2 else None
+
+
 OPERATIONS: tuple[Op[Any], ...] = (
     Op(
         name="embedding",
@@ -162,6 +172,7 @@ OPERATIONS: tuple[Op[Any], ...] = (
         work=no_work,
         silence=Silence.NOWHERE,
         required=("weight",),
+        shape=_embedding_shape,
     ),
     *(
         Op(

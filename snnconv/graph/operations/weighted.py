@@ -23,9 +23,11 @@ from snnconv.graph.operations.base import (
     Silence,
     Size,
     Tensors,
+    TensorShapes,
     Wholes,
     Window,
     one_an_axis,
+    windows,
 )
 from snnconv.graph.operations.work import Work
 
@@ -130,6 +132,41 @@ def _taps_of_inputs(
     return Work(weights=math.prod(inputs[0]) * math.prod(tensors["weight"][1:]))
 
 
+def _conv_shape(attrs: Conv, inputs: Sequence[Shape], tensors: TensorShapes) -> Shape | None:
+    """Return the shape of the windows, if every axis has one."""
+    outputs, _, *kernel = tensors["weight"]
+    axes = zip(inputs[0][1:], kernel, attrs.stride, attrs.padding, attrs.dilation, strict=True)
+    found = tuple(windows(*axis) for axis in axes)
+    return (outputs, *found) if kernel and min(outputs, *kernel, *found) > 0 else None
+
+
+def _conv_transpose_shape(
+    attrs: ConvTranspose, inputs: Sequence[Shape], tensors: TensorShapes
+) -> Shape | None:
+    """Return the shape of what places are spread over, if every axis has a place."""
+    _, outputs, *kernel = tensors["weight"]
+    axes = zip(
+        *(inputs[0][1:], kernel, attrs.stride, attrs.padding, attrs.dilation),
+        attrs.output_padding,
+        strict=True,
+    )
+    found = []
+    for size, taps, stride, padding, dilation, more in axes:
+        if more >= max(stride, dilation):
+            return None
+        found.append((size - 1) * stride - 2 * padding + dilation * (taps - 1) + more + 1)
+    fits = kernel and min(outputs, *kernel, *found) > 0
+    return (outputs * attrs.groups, *found) if fits else None
+
+
+def _linear_shape(
+    attrs: Attributes, inputs: Sequence[Shape], tensors: TensorShapes
+) -> Shape | None:
+    """Return the shape with the matrix's outputs on the last axis."""
+    weight = tensors["weight"]
+    return (*inputs[0][:-1], weight[0]) if inputs[0] and len(weight) == 2 else None
+
+
 OPERATIONS = (
     Op(
         name="conv",
@@ -142,6 +179,7 @@ OPERATIONS = (
         silence=Silence.NOWHERE,
         required=("weight",),
         optional=("bias",),
+        shape=_conv_shape,
     ),
     Op(
         name="conv_transpose",
@@ -154,6 +192,7 @@ OPERATIONS = (
         silence=Silence.NOWHERE,
         required=("weight",),
         optional=("bias",),
+        shape=_conv_transpose_shape,
     ),
     Op(
         name="linear",
@@ -166,5 +205,6 @@ OPERATIONS = (
         silence=Silence.NOWHERE,
         required=("weight",),
         optional=("bias",),
+        shape=_linear_shape,
     ),
 )

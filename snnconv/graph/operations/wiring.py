@@ -22,14 +22,19 @@ from snnconv.graph.operations.base import (
     Op,
     Role,
     Shape,
+    ShapeOf,
     ShapeRule,
     Share,
     Silence,
     Size,
     Tensors,
+    TensorShapes,
     Whole,
     any_shape,
+    broadcast,
+    kept,
     of_one_rank,
+    of_pytorch,
     passed,
 )
 from snnconv.graph.operations.work import an_addition, each_value, no_work
@@ -168,6 +173,7 @@ def _wiring(
     silence: Silence = Silence.KEPT,
     sources: int | None = 1,
     trained: Compute[Any] | None = None,
+    shape: ShapeOf[Any] = of_pytorch,
 ) -> Op[Any]:
     """Return an operation that is its own wiring."""
     return Op(
@@ -182,18 +188,43 @@ def _wiring(
         sources=sources,
         trained=trained,
         recomputed=each_value,
+        shape=shape,
     )
 
 
+def _concat_shape(attrs: Along, inputs: Sequence[Shape], tensors: TensorShapes) -> Shape | None:
+    """Return the shape with as many places of the axis as all inputs have, if the others agree."""
+    axis, first = attrs.dim - 1, inputs[0]
+    if axis >= len(first):
+        return None
+    around = {(shape[:axis], shape[axis + 1 :]) for shape in inputs}
+    total = sum(shape[axis] for shape in inputs if axis < len(shape))
+    return (*first[:axis], total, *first[axis + 1 :]) if len(around) == 1 else None
+
+
+def _slice_shape(attrs: Slice, inputs: Sequence[Shape], tensors: TensorShapes) -> Shape | None:
+    """Return the shape with the places that it takes."""
+    shape, axis = inputs[0], attrs.dim - 1
+    return (*shape[:axis], len(attrs.range), *shape[axis + 1 :])
+
+
 OPERATIONS = (
-    _wiring("add", Attributes, _add, rule=of_one_rank, silence=Silence.EITHER, sources=2),
-    _wiring("concat", Along, _concat, sources=None),
+    _wiring(
+        "add",
+        Attributes,
+        _add,
+        rule=of_one_rank,
+        silence=Silence.EITHER,
+        sources=2,
+        shape=broadcast,
+    ),
+    _wiring("concat", Along, _concat, sources=None, shape=_concat_shape),
     _wiring("reshape", Shaped, _reshape),
     _wiring("permute", Permute, _permute),
-    _wiring("slice", Slice, _slice, rule=_in_range),
+    _wiring("slice", Slice, _slice, rule=_in_range, shape=_slice_shape),
     _wiring("take", Take, _take, rule=_in_range),
     _wiring("pad", Pad, _pad),
     _wiring("expand", Shaped, _expand),
-    _wiring("dropout", Dropout, passed, trained=_dropped),
-    _wiring("identity", Identity, passed),
+    _wiring("dropout", Dropout, passed, trained=_dropped, shape=kept),
+    _wiring("identity", Identity, passed, shape=kept),
 )
