@@ -1,6 +1,7 @@
 """The machine: seed, device, threads, what is installed, how much memory was used."""
 
 import ctypes
+import functools
 import math
 import os
 import platform
@@ -114,6 +115,7 @@ def keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
+@functools.cache  # the files of a package are parsed for it
 def package_version(package: str) -> str | None:
     """Return the installed version, or None."""
     try:

@@ -153,18 +153,12 @@ def shapes(graph: Graph, tensor_shapes: Mapping[str, Shape]) -> dict[str, Shape]
         )
 
     def evaluate(node: Node, inputs: list[Tensor]) -> Tensor:
-        op, of_samples = OPS[node.op], [tuple(x.shape[1:]) for x in inputs]
-        own = {role: tensor_shapes[name] for role, name in node.tensors.items()}
+        op, tensors = OPS[node.op], node_tensors(node, meta)
         try:
-            attrs = op.typed(node.attrs)
-            wrong = op.rule(attrs, of_samples, node_tensors(node, meta))
-            known = op.shape(attrs, of_samples, own) if wrong is None else None
-            if known is None:
-                value = compute(node, meta, inputs)
-            else:
-                value = torch.empty(_SAMPLES, *known, device="meta")
+            value = op.outline(node.attrs, tensors, inputs)
         except Exception as error:  # whatever wrong attributes make an operation raise
             raise unfit(node, inputs, one_line(error)) from error
+        wrong = op.rule(op.typed(node.attrs), [tuple(x.shape[1:]) for x in inputs], tensors)
         if wrong is None and (value.dim() < 1 or len(value) != _SAMPLES):
             wrong = "samples that it mixes"
         if wrong is None and value[0].numel() > LARGEST_VALUE:

@@ -154,14 +154,13 @@ def test_calibration_is_the_same(folders):
 def test_calibration_in_several_passes_is_the_same(tmp_path):
     """Under a memory that the histograms of all sites do not fit into: the very same file."""
     words = ["--samples", 301, "--method", "mse", "--granularity", "channel"]
+    memory = {"much": [], "little": ["--memory", "25MiB"]}
+    by_two([["calibrate", *words, *given, "--run", run] for run, given in memory.items()], tmp_path)
     made = {}
-    for name, memory in (("much", []), ("little", ["--memory", "25MiB"])):
-        line, run = ["calibrate", *words, *memory], tmp_path / name / "snnconv-run"
-        run.parent.mkdir()
-        by_two([line], run.parent)
+    for name in memory:
         file, report = (
-            run / "calibrated.safetensors",
-            json.loads((run / "calibrate.json").read_text()),
+            tmp_path / name / "calibrated.safetensors",
+            json.loads((tmp_path / name / "calibrate.json").read_text()),
         )
         made[name] = file.read_bytes(), report["passes"], report["environment"]["processes"]
     with contextlib.chdir(tmp_path):

@@ -1,4 +1,5 @@
 import sys
+from itertools import product
 
 import pytest
 import torch
@@ -66,33 +67,40 @@ def test_every_neuron_with_a_kernel_is_compiled():
     assert sorted(VARIANTS) == NEURONS.names()
 
 
-@pytest.mark.parametrize("currents", CURRENTS.values(), ids=CURRENTS)
-@pytest.mark.parametrize("masked", [False, True])
-def test_a_kernel_gives_what_the_neuron_gives(kind, currents, masked):
-    currents = currents()
-    neurons = pair(kind, currents)
-    keep = (torch.rand(currents.shape) < 0.6).to(currents.dtype) if masked else None
-    expected = plain(neurons, currents, None, keep)
-    with torch.no_grad():
-        found = run(neurons, currents, None, keep)
-    assert same(found, expected)
-    assert expected[0].counts.any()
+CASES = list(product(CURRENTS, (False, True)))
+"""Currents, and whether some neurons may not fire: in one test of each layer, as tests are many."""
 
 
-@pytest.mark.parametrize("currents", CURRENTS.values(), ids=CURRENTS)
-@pytest.mark.parametrize("masked", [False, True])
+def case(name, masked):
+    """Currents, and a mask of those that may fire."""
+    currents = CURRENTS[name]()
+    return currents, (torch.rand(currents.shape) < 0.6).to(currents.dtype) if masked else None
+
+
+def test_a_kernel_gives_what_the_neuron_gives(kind):
+    for name, masked in CASES:
+        currents, keep = case(name, masked)
+        neurons = pair(kind, currents)
+        expected = plain(neurons, currents, None, keep)
+        with torch.no_grad():
+            found = run(neurons, currents, None, keep)
+        assert same(found, expected), (name, masked)
+        assert expected[0].counts.any(), (name, masked)
+
+
 @pytest.mark.parametrize(("kind", "moved"), [*((k, True) for k in EVERY_LAYER), *UNMOVED], ids=str)
-def test_the_mean_over_time_is_that_of_the_values(kind, currents, masked, moved):
-    currents = currents()
-    neurons = pair(kind, currents, moved)
-    keep = (torch.rand(currents.shape) < 0.6).to(currents.dtype) if masked else None
-    spikes, state = plain(neurons, currents, None, keep)
-    with torch.no_grad():
-        output, after = fire(neurons, currents, None, keep, Wants(mean=True))
-    mean = sum(spikes.values[1:], spikes.values[0]) / len(spikes.values)
-    assert output.mean.shape == (1, *currents.shape[1:])
-    assert same((output, after), (LayerOutput(counts=spikes.counts, mean=mean[None]), state))
-    assert mean.any()
+def test_the_mean_over_time_is_that_of_the_values(kind, moved):
+    for name, masked in CASES:
+        currents, keep = case(name, masked)
+        neurons = pair(kind, currents, moved)
+        spikes, state = plain(neurons, currents, None, keep)
+        with torch.no_grad():
+            output, after = fire(neurons, currents, None, keep, Wants(mean=True))
+        mean = sum(spikes.values[1:], spikes.values[0]) / len(spikes.values)
+        assert output.mean.shape == (1, *currents.shape[1:])
+        wanted = LayerOutput(counts=spikes.counts, mean=mean[None]), state
+        assert same((output, after), wanted), (name, masked)
+        assert mean.any(), (name, masked)
 
 
 @pytest.mark.parametrize("masked", [False, True])

@@ -1,15 +1,19 @@
 """The command line, for tests: in this process, which is quick, or as a process of its own."""
 
+import functools
 import os
 import re
 import subprocess
 import sys
 from typing import NamedTuple
 
-from typer.testing import CliRunner
+import typer.testing
 
 from snnconv.cli import app
 from snnconv.errors import ExitCode
+
+# the parser of all commands is made once, and not for each command
+typer.testing._get_command = functools.cache(typer.testing._get_command)
 
 
 class Done(NamedTuple):
@@ -22,7 +26,8 @@ class Done(NamedTuple):
 
 def here(*words):
     """Run a command in this process; anything but an exit is the test's failure."""
-    result = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    runner = typer.testing.CliRunner()
+    result = runner.invoke(app, [str(word) for word in words], catch_exceptions=False)
     return Done(result.exit_code, result.stdout, result.stderr)
 
 

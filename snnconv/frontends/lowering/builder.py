@@ -103,7 +103,7 @@ def shape_of(value: Activation | NodeSpec) -> Shape:
         if tensor is not None
     }
     try:
-        return tuple(OPS[value.op].run(value.attrs or {}, tensors, sources).shape)
+        return tuple(OPS[value.op].outline(value.attrs or {}, tensors, sources).shape)
     except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
         shapes = [list(source.shape[1:]) for source in sources]
         raise Refused(

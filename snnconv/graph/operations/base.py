@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Generic, TypeVar
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
@@ -194,6 +195,25 @@ class Op(Generic[A]):
     def run(self, attrs: Attrs | A, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
         """Compute the value in inference, from inputs ``[B, *N]``."""
         return self.value(self.typed(attrs), tensors, inputs)
+
+    def outline(self, attrs: Attrs | A, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
+        """Return the value without its numbers, by formula where there is one.
+
+        Args:
+            attrs: the attributes.
+            tensors: by role, on the device ``meta``.
+            inputs: ``[B, *N]``, on that device.
+
+        Raises:
+            Exception: whatever PyTorch raises for what does not fit.
+        """
+        typed, shapes = self.typed(attrs), [tuple(x.shape[1:]) for x in inputs]
+        if self.rule(typed, shapes, tensors) is None:
+            own = {role: tuple(tensor.shape) for role, tensor in tensors.items()}
+            known = self.shape(typed, shapes, own)
+            if known is not None:
+                return torch.empty(len(inputs[0]), *known, device="meta")
+        return self.value(typed, tensors, inputs)
 
     def train(self, attrs: Attrs | A, tensors: Tensors, inputs: list[Tensor]) -> Tensor:
         """Compute the value in training."""
