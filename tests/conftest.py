@@ -11,6 +11,9 @@ import pytest
 import torch
 from hypothesis import settings
 
+# a check that several tests share tells what it has found, as a test does
+pytest.register_assert_rewrite("helpers")
+
 # the same examples at every run: what lands must not depend on luck. To look for more:
 # HYPOTHESIS_PROFILE=explore python -m pytest
 settings.register_profile("same", derandomize=True, deadline=None)

@@ -7,13 +7,11 @@ import subprocess
 import sys
 from typing import NamedTuple
 
-import typer.testing
+from typer.main import get_command
+from typer.testing import CliRunner
 
 from snnconv.cli import app
 from snnconv.errors import ExitCode
-
-# the parser of all commands is made once, and not for each command
-typer.testing._get_command = functools.cache(typer.testing._get_command)
 
 
 class Done(NamedTuple):
@@ -24,11 +22,23 @@ class Done(NamedTuple):
     err: str
 
 
+@functools.cache
+def command_line():
+    """The parser of all commands, made once and not for each command."""
+    return get_command(app)
+
+
 def here(*words):
     """Run a command in this process; anything but an exit is the test's failure."""
-    runner = typer.testing.CliRunner()
-    result = runner.invoke(app, [str(word) for word in words], catch_exceptions=False)
-    return Done(result.exit_code, result.stdout, result.stderr)
+    code = 0
+    with CliRunner().isolation() as (out, err, _):
+        try:
+            command_line().main([str(word) for word in words], prog_name="snnconv")
+        except SystemExit as end:
+            code = end.code or 0
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return Done(code, out.getvalue().decode(), err.getvalue().decode())
 
 
 def done(*words):
