@@ -15,7 +15,8 @@ def reporting(folder, **options):
 
 
 def test_trainings_behind_the_evaluations_are_drawn(run, tmp_path):
-    page = reporting(run.folder, out=tmp_path / "report.html")
+    folder = shutil.copytree(run.folder, tmp_path / "run")  # a report evaluates what is not yet
+    page = reporting(folder, out=tmp_path / "report.html")
     assert "Training of ANN (mlp?width=0.25, relu)" in page
     assert "Fine-tuning of" in page
     assert 'id="training-accuracy"' in page
