@@ -51,13 +51,8 @@ def calibrated(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("name", "at"),
-    [
-        *(("SIGINT", "fsync"), ("SIGHUP", "fsync")),
-        *((name, at) for name in ("SIGTERM", "SIGKILL") for at in ("fsync", "replace")),
-    ],
-)
+@pytest.mark.parametrize("at", ["fsync", "replace"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
 def test_a_signal_in_the_middle_of_a_write(name, at, calibrated):
     number = getattr(signal, name)
     before = files(calibrated / "snnconv-run")
@@ -137,7 +132,8 @@ def test_an_ignored_hangup_stays_ignored(tmp_path):
 def test_signals_at_any_time_leave_whole_files(calibrated):
     """Random times, the same at every run: what is there can be read, and the next run sweeps."""
     draw = random.Random(0)
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    numbers = [signal.SIGTERM, signal.SIGKILL, signal.SIGHUP, signal.SIGINT]
+    for number in numbers:
         running = started("train", "mlp", "--epochs", "500", "--limit", "60", cwd=calibrated)
         try:
             running.stderr.readline()  # the first epoch

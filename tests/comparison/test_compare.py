@@ -471,5 +471,5 @@ def test_two_processes_divide_the_cells(tmp_path):
         json.loads(file.read_text()) for file in (tmp_path / "two" / "compare").glob("*-t?.json")
     ]
     assert not [each for each in evaluations if "processes" in each["environment"]]
-    again = done("compare", *FOUR, "--run", tmp_path / "two")
+    again = by_two(tmp_path / "two", tmp_path)
     assert (again["cells_run"], again["cells_kept"]) == (0, 8)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from helpers.layers import EVERY_LAYER, layer, same
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from snnconv.core import jit
@@ -49,7 +49,6 @@ def check(neurons, currents, keep, weighted, counted=False, mean=False):
 
 
 @every_kind
-@settings(max_examples=50)  # of each kind, 37 of them
 @given(
     shape=st.sampled_from([(1,), (7,), (BLOCK,), (3, 5, 4), (64, 3, 3), (5, 11, 13), (2, 9)]),
     T=st.integers(1, 5),
