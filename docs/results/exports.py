@@ -65,7 +65,7 @@ NETWORKS = {
         RUNS / "speech" / "ann.safetensors", f"speech-commands:{RUNS / 'spoken'}", 1000, 1620, 100
     ),
 }
-FAST = ("integer-8", "torch")
+FAST = ("integer-8", "integer-8-biases", "torch")
 LEVELS: dict[str, Any] = {"neuron": "lm-ht", "param": {"levels": 4}, "timesteps": T // 4}
 CONVERSIONS = {
     "if": Conversion({"neuron": "if"}),
@@ -79,9 +79,12 @@ CONVERSIONS = {
 }
 ALL = ("if", "msat", "signed", "lm-ht")
 WHOLE = ("if", "msat", "signed", "lm-ht", "lm-ht-as-if")
+BIASED = ("if", "signed", "lm-ht-as-if")
 FORMATS = {
     "integer-8": Format("integer", (*WHOLE, "if-bias", "if-32"), {"bits": 8}),
     "integer-4": Format("integer", WHOLE, {"bits": 4}),
+    "integer-8-biases": Format("integer", BIASED, {"bits": 8, "bias_correction": True}),
+    "integer-4-biases": Format("integer", BIASED, {"bits": 4, "bias_correction": True}),
     "torch": Format("torch", ALL),
     "onnx": Format("onnx", ALL),
     "nir": Format("nir", ("if-v0", "msat", "signed", "lm-ht")),

@@ -34,12 +34,14 @@ class Subject:
         network: the same with BatchNorm folded, dense, in evaluation mode, on the CPU.
         called: what it is, in a line.
         sha256: the SHA-256 of the checkpoint's file.
+        samples: training samples, normalised ``[f, B, *input]``, if the format wants any.
     """
 
     checkpoint: Checkpoint
     network: SpikingNetwork
     called: str
     sha256: str
+    samples: Tensor | None = None
 
     @property
     def info(self) -> SpikingInfo:
@@ -138,6 +140,11 @@ class Export(ABC):
         Raises:
             CheckFailedError: it does not run.
         """
+
+    @property
+    def samples(self) -> int:
+        """How many training samples :meth:`files` simulates."""
+        return 0
 
     def timesteps(self, subject: Subject) -> int:
         """Return the steps that the referee runs."""

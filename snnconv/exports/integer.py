@@ -9,13 +9,12 @@ Shape:
 
 Reference:
     Units of least mean square error, as Banner et al. 2019, *Post Training 4-bit Quantization*,
-    choose clipping; its bias correction, with the mean activation of a layer. A simulator in numpy
-    runs the file.
+    choose clipping. The bias correction is in :mod:`snnconv.exports.parts.integer_bias`. A
+    simulator in numpy runs the file.
 
 Deviations:
-    The mean activation is that of the calibration samples over a layer, not over a channel. A leak
-    and MSAT's adaptive threshold have no whole numbers here: a leak would round at every step, and
-    MSAT's threshold is a power and a logarithm of its potential.
+    A leak and MSAT's adaptive threshold have no whole numbers here: a leak would round at every
+    step, and MSAT's threshold is a power and a logarithm of its potential.
 """
 
 import re
@@ -30,6 +29,7 @@ from torch import Tensor
 from snnconv.core.metadata import Parameters
 from snnconv.errors import CheckFailedError, Obstacle
 from snnconv.exports.base import Export, RunResult, Subject
+from snnconv.exports.parts.integer_bias import corrected
 from snnconv.exports.parts.integer_network import (
     MAGIC,
     VERSION,
@@ -58,14 +58,15 @@ class Params(Parameters):
     )
     state_bits: int = Field(24, ge=8, le=32, description="of a potential, its sign included")
     bias_correction: bool = Field(
-        False, description="biases take up the mean error of the rounded weights"
+        False, description="biases keep the mean number of spikes of each channel"
     )
+    samples: int = Field(128, ge=1, description="training samples for the bias correction")
 
     @property
     def widths(self) -> Widths:
         """What is asked for, in the quantizer's terms."""
         channel = self.unit == "channel"
-        return Widths(self.bits, self.input_bits, self.state_bits, channel, self.bias_correction)
+        return Widths(self.bits, self.input_bits, self.state_bits, channel)
 
 
 class Integer(Export):
@@ -76,6 +77,11 @@ class Integer(Export):
     suffix = ".snni"
     referee = "a simulator of whole numbers in numpy, which reads the file"
     tolerance: ClassVar[float | None] = None
+
+    @property
+    def samples(self) -> int:
+        """How many training samples the bias correction simulates."""
+        return self.params.samples if self.params.bias_correction else 0
 
     def obstacles(self, subject: Subject) -> list[Obstacle]:
         """Return what has no whole numbers."""
@@ -94,8 +100,13 @@ class Integer(Export):
 
     def files(self, subject: Subject, stem: str) -> dict[str, bytes]:
         """Return the network, and a header for C."""
-        network, _ = quantized(subject, self.params.widths)
+        network = self.network(subject)
         return {self.suffix: packed(network), ".h": _header(network, stem).encode()}
+
+    def network(self, subject: Subject) -> IntegerNetwork:
+        """Return the network in whole numbers."""
+        network, sites = quantized(subject, self.params.widths)
+        return corrected(network, sites, subject) if self.params.bias_correction else network
 
     def run(
         self, file: Path, subject: Subject, x: Tensor, samples: Tensor, timesteps: int, chunk: int

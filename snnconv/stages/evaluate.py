@@ -31,6 +31,7 @@ from snnconv.simulation.network import SpikingNetwork
 from snnconv.simulation.simulate import refuse_not_finite, simulate
 from snnconv.simulation.twin import QuantizedTwin
 from snnconv.stages.run_folder import describe, fuller, place
+from snnconv.stages.samples import training_samples
 from snnconv.stages.session import (
     Session,
     correction_rows,
@@ -70,7 +71,7 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
     context = _context(checkpoint, snn, T, config, dataset, kinds)
     metrics = {name: kind(context) for name, kind in kinds.items()}
 
-    whole = _in_whole_numbers(checkpoint, file, T, config)
+    whole = _in_whole_numbers(session, checkpoint, file, T, config, dataset)
     twin = QuantizedTwin.of(context, ann) if any(m.twinned for m in metrics.values()) else None
     watch = Watch(metrics.values(), session.device)
     everyone = subset(strata(dataset.test), config.limit, config.seed)
@@ -162,12 +163,22 @@ def run(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateRep
 
 
 def _in_whole_numbers(
-    checkpoint: Checkpoint, file: Path, T: int, config: EvaluateConfig
+    session: Session,
+    checkpoint: Checkpoint,
+    file: Path,
+    T: int,
+    config: EvaluateConfig,
+    dataset: Dataset,
 ) -> IntegerMeasure | None:
     """Return the network in whole numbers, if the options want it measured, too."""
     if not config.integer:
         return None
-    return IntegerMeasure(checkpoint, file, config.integer, T, config.readout_from)
+
+    def draw(network: SpikingNetwork, count: int) -> Tensor | None:
+        given = config.seed, config.memory_bytes()
+        return training_samples(session, checkpoint, network, dataset, count, *given)
+
+    return IntegerMeasure(checkpoint, file, config.integer, T, config.readout_from, draw)
 
 
 def _outputs(snn: SpikingNetwork) -> int:

@@ -5,7 +5,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -29,6 +29,7 @@ from snnconv.simulation.memory import BatchPlan
 from snnconv.simulation.simulate import simulate
 from snnconv.stages.outputs import refuse_lost
 from snnconv.stages.run_folder import describe
+from snnconv.stages.samples import training_samples
 from snnconv.stages.session import (
     Session,
     data_use,
@@ -72,13 +73,16 @@ def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
     if obstacles:
         raise ObstaclesError(str(file), obstacles, f"be exported to {config.to}", "part")
     out = _file(config, format_, describe(checkpoint).stem(checkpoint.kind, subject.info.timesteps))
+    dataset = load_data(session, config, checkpoint.data)
+    count, seed = format_.samples, config.seed
+    seen = training_samples(session, checkpoint, network, dataset, count, seed)
+    subject = replace(subject, samples=seen)
     files = format_.files(subject, out.stem)
     outputs = [out.with_suffix(suffix) for suffix in files]
     refuse_lost(outputs, out.with_suffix(".json"), ExportReport)
 
     T = format_.timesteps(subject)
     shown = frames_per_run(checkpoint.data.frames, T, subject.info.hold)
-    dataset = load_data(session, config, checkpoint.data)
     order = subset(strata(dataset.test), config.limit, config.seed)
     wanted = BatchPlan(config.batch_size, format_.steps_at_once or T)
     at_once = plan_batches(session, network, wanted, share=4)  # two networks

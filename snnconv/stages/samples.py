@@ -1,17 +1,20 @@
-"""What ``predict`` and ``trace`` share: a spiking network, and samples of one split to simulate."""
+"""Samples of one split to simulate: for ``predict`` and ``trace``, and for formats of exports."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from snnconv.checkpoint import Checkpoint
 from snnconv.config.outputs import SamplesConfig
+from snnconv.core.runtime import mib
 from snnconv.data.dataset import Dataset, batches
 from snnconv.data.frames import frames_per_run
 from snnconv.data.split import Split, strata, subset
+from snnconv.errors import UsageError
 from snnconv.simulation.build import spiking_network, timesteps
 from snnconv.simulation.memory import BatchPlan
 from snnconv.simulation.network import SpikingNetwork
@@ -20,9 +23,13 @@ from snnconv.stages.session import (
     data_use,
     files_named,
     load_data,
+    plan_batches,
     subset_use,
 )
 from snnconv.tasks.base import refuse_labels
+
+AT_ONCE = 100
+"""Samples that are read at once."""
 
 
 def spiking_checkpoint(session: Session, config: SamplesConfig) -> tuple[Path, Checkpoint]:
@@ -117,3 +124,44 @@ class Samples:
             "split": self.config.split,
             "samples": len(self.order),
         }
+
+
+def training_samples(
+    session: Session,
+    checkpoint: Checkpoint,
+    network: SpikingNetwork,
+    dataset: Dataset,
+    count: int,
+    seed: int,
+    memory: int | None = None,
+) -> Tensor | None:
+    """Return samples for a format that simulates some, ``[f, B, *input]``; None if it wants none.
+
+    Args:
+        session: the session, with its device.
+        checkpoint: the checkpoint that is exported.
+        network: its network.
+        dataset: the data set.
+        count: how many training samples the format wants; fewer if there are no more.
+        seed: the seed of their choice.
+        memory: the bytes that the user gave; None for a share of the free memory.
+
+    Raises:
+        UsageError: memory does not hold them.
+    """
+    if not count:
+        return None
+    info = checkpoint.conversion
+    chosen = subset(strata(dataset.train), count, seed)
+    wanted = BatchPlan(len(chosen), info.timesteps)
+    found = plan_batches(session, network, wanted, memory, share=4)
+    if found != wanted:
+        most = found.samples if found.steps == wanted.steps else 1
+        raise UsageError(
+            f"memory does not hold {len(chosen)} samples over {info.timesteps} steps",
+            f"{mib(session.bound.bytes) if session.bound else 0} can be taken",
+            f"correct biases on fewer: samples={most}",
+        )
+    shown = frames_per_run(checkpoint.data.frames, info.timesteps, info.hold)
+    drawn = batches(dataset.train, checkpoint.data, chosen, AT_ONCE, frames_per_run=shown)
+    return torch.cat([x for _, x, _ in drawn], 1)

@@ -175,6 +175,33 @@ def test_a_c_program_finds_the_classes_of_the_digits(folder, tmp_path):
     assert len(set(wanted.tolist())) == 10
 
 
+def test_corrected_biases_bring_whole_numbers_nearer(folder, tmp_path):
+    """On test samples, of which the correction has seen none."""
+    options = {"bits": "3", "bias_correction": "true", "samples": "200"}
+    whole = ("export", "--to", "integer", "--run", folder, "--limit", "200")
+    found = []
+    for more in ({}, options):
+        words = [f"--param={name}={value}" for name, value in ({"bits": "3"} | more).items()]
+        found.append(done(*whole, *words, "--out", tmp_path / "net.snni"))
+    before, after = found
+    assert after["params"]["samples"] == 200
+    assert after["spikes_differing"] < before["spikes_differing"]
+    assert after["difference"] < before["difference"]
+    words = [f"--integer={name}={value}" for name, value in options.items()]
+    measured = done("evaluate", *words, "--run", folder, "--limit", "200", "--metric", "accuracy")
+    assert measured["integer"]["accuracy"][-1] == after["accuracy"]
+    assert measured["integer"]["same_class"] == after["classes_equal"]
+
+
+def test_more_samples_to_correct_biases_than_memory_holds(folder, tmp_path):
+    words = ("evaluate", "--integer", "bias_correction=true", "--limit", "5", "--run", folder)
+    error = refused(*words, "--memory", "1MiB", code=ExitCode.USAGE)
+    assert error["problem"] == "memory does not hold 128 samples over 4 steps"
+    few = int(error["remedy"].removeprefix("correct biases on fewer: samples="))
+    assert 1 <= few < 128
+    done(*words, "--memory", "1MiB", "--integer", f"samples={few}", "--metric", "accuracy")
+
+
 WRONG = '''
 from snnconv.exports.torch import TorchModule
 

@@ -5,6 +5,7 @@ Shape:
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ from snnconv.errors import ObstaclesError
 from snnconv.exports.base import Subject, corrections
 from snnconv.exports.integer import Integer, Params
 from snnconv.exports.parts.corrected import stated
-from snnconv.exports.parts.integer_quantize import quantized
 from snnconv.exports.parts.integer_run import logits, run
 from snnconv.reports import Difference, IntegerUse
 from snnconv.simulation.build import spiking_network
+from snnconv.simulation.network import SpikingNetwork
 
 
 class IntegerMeasure:
@@ -33,6 +34,8 @@ class IntegerMeasure:
         given: parameters of the format.
         timesteps: T.
         first: the step from which outputs count.
+        draw: gives so many training samples ``[f, B, *input]``, None for 0; see
+            :attr:`.Export.samples`.
 
     Raises:
         UsageError: a parameter that is none, or out of its range.
@@ -46,15 +49,17 @@ class IntegerMeasure:
         given: Mapping[str, Any],
         timesteps: int,
         first: int,
+        draw: Callable[[SpikingNetwork, int], Tensor | None],
     ) -> None:
         self.params = parameters(Params, given, "option --integer")
         said = stated(checkpoint)
         network = spiking_network(said, engine="dense").eval()
-        subject = Subject(said, network, str(file), sha256(file))
-        of_integers = Integer(self.params).obstacles(subject)
+        subject, format_ = Subject(said, network, str(file), sha256(file)), Integer(self.params)
+        of_integers = format_.obstacles(subject)
         if found := (*corrections(said), *of_integers):
             raise ObstaclesError(str(file), found, "be computed in whole numbers", "part")
-        self.network, _ = quantized(subject, self.params.widths)
+        seen = draw(network, format_.samples)
+        self.network = format_.network(replace(subject, samples=seen))
         self.timesteps, self.first = timesteps, first
         self.hold = network.hold or timesteps
         self.sums: dict[str, Any] = {

@@ -44,14 +44,12 @@ class Widths:
         input_bits: the number of bits of the input.
         state_bits: the number of bits of potentials.
         channel: whether each channel has a unit.
-        bias_correction: whether biases take up the mean error of the weights.
     """
 
     bits: int
     input_bits: int
     state_bits: int
     channel: bool
-    bias_correction: bool
 
 
 def quantized(subject: Subject, widths: Widths) -> tuple[IntegerNetwork, dict[str, int]]:
@@ -75,7 +73,6 @@ class _Quantizer:
         """Return the whole network."""
         layers: list[IntegerLayer] = []
         numbers, sites = {INPUT: 0}, {}
-        self.means: dict[str, Tensor] = {INPUT: torch.zeros(())}
         for layer in self.graph.layers:
             sources = tuple(self._source(each, layer, layers, numbers) for each in layer.sources)
             if layer.kind == "flatten":
@@ -85,7 +82,6 @@ class _Quantizer:
                 numbers[layer.name] = len(layers)
             if layer.kind == "neurons":
                 sites[layer.site] = len(layers)
-            self.means[layer.name] = self._mean(layer)
         shape = self.subject.network.analysis.shapes[INPUT]
         return IntegerNetwork(
             tuple(layers),
@@ -244,26 +240,7 @@ class _Quantizer:
         found = scaled.round().clamp(-largest, largest)
         assert layer.bias is not None
         bias = layer.bias / each
-        if self.widths.bias_correction:
-            mean = sum((self.means[name] for name in layer.sources), torch.zeros(()))
-            lost = (scaled - found).flatten(2).sum(2) if wanted.dim() > 2 else scaled - found
-            shifted = 2 ** self.shifts[self.groups[layer.name]]
-            bias = bias + (lost * mean.expand(inputs)).sum(1) * shifted
         return _array(found).reshape(outputs, inputs, *kernel), _whole(bias)
-
-    def _mean(self, layer: Layer) -> Tensor:
-        """Return a layer's mean output over calibration samples, in whole numbers; else 0."""
-        if layer.kind == "neurons":
-            stats = self.subject.checkpoint.calibrated
-            assert stats is not None
-            theta = self.subject.network.neurons[layer.site].threshold.mean()
-            return torch.tensor(stats.sites[layer.site].mean) / theta
-        if layer.kind in ("sum", "flatten"):
-            mean = sum((self.means[name] for name in layer.sources), torch.zeros(())).mean()
-            places = 1 if layer.window is None else torch.Size(layer.window.kernel).numel()
-            found: Tensor = mean * places
-            return found
-        return torch.zeros(())
 
     def _neurons(self, layer: Layer, sources: tuple[int, ...], given: Size) -> IntegerLayer:
         """Return neurons whose threshold is the inverse of their membrane's unit."""

@@ -47,7 +47,7 @@ class IntegerRun:
 
 
 @dataclass
-class _State:
+class State:
     """Potentials, and sums of counts, by the number of the layer."""
 
     potentials: dict[int, Whole] = field(default_factory=dict)
@@ -66,8 +66,8 @@ def run(
         hold: steps for which each frame is shown.
         watched: whether the spikes are kept.
     """
-    saturation, state = Saturation(), _State()
-    frames = [_input(network, frame, saturation) for frame in x]
+    saturation, state = Saturation(), State()
+    frames = [whole_input(network, frame, saturation) for frame in x]
     outputs, spikes = [], dict[int, list[Whole]]()
     for t in range(timesteps):
         values: dict[int, Whole] = {0: frames[t // hold % len(frames)]}
@@ -101,7 +101,7 @@ def logits(network: IntegerNetwork, outputs: Whole, first: int = 1) -> Doubles:
     return found
 
 
-def _input(network: IntegerNetwork, x: Doubles, saturation: Saturation) -> Whole:
+def whole_input(network: IntegerNetwork, x: Doubles, saturation: Saturation) -> Whole:
     """Return a frame in whole numbers."""
     # in float32, as a chip's host would
     wanted = np.round(x.astype(np.float32) / np.float32(network.input_scale)).astype(np.int64)
@@ -143,7 +143,7 @@ def fire(
     layer: IntegerLayer,
     number: int,
     currents: Whole,
-    state: _State,
+    state: State,
     state_bits: int,
     saturation: Saturation,
 ) -> Whole:

@@ -1,0 +1,183 @@
+"""Corrected biases of a network in whole numbers."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from helpers.exports import IF, Residual, T, subject, wave
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from snnconv.exports.integer import Integer, Params
+from snnconv.exports.parts.integer_bias import OUTPUT, corrected, readers, sole_source
+from snnconv.exports.parts.integer_network import IntegerLayer, IntegerNetwork, unpacked
+from snnconv.exports.parts.integer_quantize import Widths, quantized
+from snnconv.exports.parts.integer_run import run
+from snnconv.simulation.simulate import simulate
+
+HALF = {"neuron": "if", "params": {"v0": 0.5}}
+SIGNED = {"neuron": "signed", "params": {"spikes": 3}}
+CASES = {
+    "residual": (Residual, (2, 6, 6), HALF),
+    "signed": (Residual, (2, 6, 6), SIGNED),
+    "wave": (wave, (1, 20), IF),
+}
+COARSE = Widths(3, 8, 12, True)  # thresholds of at most 128 units: every shift can be tried
+
+
+def with_samples(case, count=10, seed=0):
+    make, shape, how = CASES[case]
+    torch.manual_seed(seed)
+    one = subject(make(), shape, **how)
+    return replace(one, samples=torch.rand(1, count, *shape))
+
+
+def spikes_wanted(one):
+    """The mean number of spikes of each channel of each site, as the network itself emits them."""
+    found = {}
+
+    def observe(name, start, output):
+        found[name] = output.values
+
+    samples = torch.arange(one.samples.shape[1])
+    outputs = simulate(one.network, one.samples, samples, T, T, observe)[-1]
+    counts = {}
+    for name, neurons in one.network.neurons.items():
+        theta = neurons.threshold.reshape(-1, *[1] * (found[name].dim() - 3))
+        by_channel = (found[name] / theta).sum(0).transpose(0, 1).flatten(1)
+        counts[name] = by_channel.double().mean(1).numpy()
+    return counts, outputs.mean(0).numpy()
+
+
+def spikes_found(network, one):
+    """The same of a network in whole numbers, by layer."""
+    spikes = run(network, one.samples.double().numpy(), T, T).spikes
+    return {number: each.sum(0).mean((0, 2, 3)) for number, each in spikes.items()}
+
+
+def with_bias(network, number, bias):
+    """The network with other biases in one layer."""
+    layers = list(network.layers)
+    layers[number - 1] = replace(layers[number - 1], bias=bias)
+    return replace(network, layers=tuple(layers))
+
+
+@pytest.mark.parametrize("case", ["residual", "wave"])
+def test_no_shift_of_a_bias_is_nearer_by_brute_force(case):
+    one = with_samples(case)
+    network, sites = quantized(one, COARSE)
+    better = corrected(network, sites, one)
+    site, number = next(iter(sites.items()))
+    source = sole_source(network, readers(network), number)
+    wanted = spikes_wanted(one)[0][site]
+    theta = network.layers[number - 1].bias
+    gaps = []
+    for share in np.linspace(-1, 1, 2 * int(theta.max()) // 4 + 1):
+        shift = np.trunc(share * (theta // 4)).astype(np.int64)
+        shifted = with_bias(network, source, network.layers[source - 1].bias + shift)
+        gaps.append(np.abs(spikes_found(shifted, one)[number] - wanted))
+    found = np.abs(spikes_found(better, one)[number] - wanted)
+    np.testing.assert_allclose(found, np.min(gaps, axis=0), atol=1e-9)
+    before = np.abs(spikes_found(network, one)[number] - wanted)
+    assert (found < before).any()
+
+
+@given(case=st.sampled_from(sorted(CASES)), seed=st.integers(0, 99), bits=st.integers(2, 8))
+def test_no_layer_is_farther_from_its_spikes_than_with_its_bias_of_before(case, seed, bits):
+    """Behind the same layers, which are corrected; and nothing but biases changes."""
+    one = with_samples(case, 4, seed)
+    network, sites = quantized(one, Widths(bits, 8, 20, True))
+    better = corrected(network, sites, one)
+    wanted, output = spikes_wanted(one)
+    read, moved = readers(network), set()
+    found = spikes_found(better, one)
+    for site, number in sites.items():
+        source = sole_source(network, read, number)
+        assert source is not None
+        as_before = with_bias(better, source, network.layers[source - 1].bias)
+        before = np.abs(spikes_found(as_before, one)[number] - wanted[site])
+        assert (np.abs(found[number] - wanted[site]) <= before + 1e-9).all()
+        moved.add(source)
+    moved |= set(network.output)
+    for number, (old, new) in enumerate(zip(network.layers, better.layers, strict=True), 1):
+        np.testing.assert_array_equal(old.weight, new.weight)
+        if number not in moved:
+            np.testing.assert_array_equal(old.bias, new.bias)
+    outputs = run(better, one.samples.double().numpy(), T, T).outputs.mean((0, 1))
+    np.testing.assert_allclose(outputs, output / network.output_scale, atol=0.51, rtol=1e-5)
+
+
+def test_the_same_samples_give_the_same_bytes_and_a_file_that_is_corrected():
+    one = with_samples("residual")
+    form = Integer(Params(bits=3, bias_correction=True, samples=10))
+    assert form.samples == 10
+    assert Integer(Params(bits=3)).samples == 0
+    files = form.files(one, "net")
+    assert files == form.files(one, "net")
+    network, sites = quantized(one, form.params.widths)
+    better, read = corrected(network, sites, one), unpacked(files[".snni"])
+    for old, new in zip(better.layers, read.layers, strict=True):
+        np.testing.assert_array_equal(old.bias, new.bias)
+    assert files[".snni"] != Integer(Params(bits=3)).files(one, "net")[".snni"]
+
+
+def test_frames_are_held_for_their_steps():
+    """Another order of the frames gives other spikes, so other biases."""
+    one = with_samples("residual")
+    frames = torch.stack([one.samples[0], 2 * one.samples[0]])
+    found = []
+    for each in (frames, frames.flip(0)):
+        one.network.hold = T // 2
+        shown = replace(one, samples=each)
+        network, sites = quantized(shown, COARSE)
+        found.append(np.concatenate([x.bias for x in corrected(network, sites, shown).layers]))
+    assert (found[0] != found[1]).any()
+
+
+def layer(kind, *sources, kernel=(1, 1)):
+    return IntegerLayer(kind, sources, (1, 1, 1), (1, 1, 1), kernel)
+
+
+@pytest.mark.parametrize(
+    ("layers", "wanted"),
+    [
+        ([layer("weights", 0), layer("neurons", 1)], 1),
+        ([layer("gains", 0), layer("weights", 0), layer("neurons", 1, 2)], 2),
+        ([layer("weights", 0), layer("sum", 1), layer("neurons", 2)], 1),
+        ([layer("weights", 0), layer("sum", 1, kernel=(2, 2)), layer("neurons", 2)], None),
+        ([layer("weights", 0), layer("neurons", 1), layer("neurons", 1)], None),
+        ([layer("weights", 0), layer("weights", 1), layer("neurons", 1)], None),
+        ([layer("gains", 0), layer("neurons", 1)], None),
+        ([layer("weights", 0), layer("sum", 1), layer("weights", 2), layer("neurons", 2)], None),
+    ],
+)
+def test_a_bias_is_corrected_if_its_layer_feeds_one_membrane(layers, wanted):
+    last = len(layers)
+    network = IntegerNetwork(tuple(layers), (last,), T, (1, 1, 1), 1, 8, 24, 1.0, 1.0)
+    assert readers(network)[last] == [OUTPUT]
+    assert sole_source(network, readers(network), last) == wanted
+
+
+def test_weights_that_also_reach_the_output_keep_their_bias():
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.relu, self.second = nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 4)
+
+        def forward(self, x):
+            x = self.first(x)
+            return self.second(self.relu(x)) + x
+
+    one = subject(Both(), (6,), **HALF)
+    one = replace(one, samples=torch.rand(1, 8, 6))
+    network, sites = quantized(one, Widths(3, 8, 20, True))
+    better = corrected(network, sites, one)
+    (number,) = sites.values()
+    assert sole_source(network, readers(network), number) is None
+    first = network.layers[number - 1].sources[0]
+    np.testing.assert_array_equal(network.layers[first - 1].bias, better.layers[first - 1].bias)
+    outputs = run(better, one.samples.double().numpy(), T, T).outputs.mean((0, 1))
+    wanted = spikes_wanted(one)[1] / network.output_scale
+    np.testing.assert_allclose(outputs, wanted, atol=0.51, rtol=1e-5)
