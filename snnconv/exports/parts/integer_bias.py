@@ -50,8 +50,8 @@ HALVINGS = 10
 AT_ONCE = 16
 """Samples that the network itself simulates at once."""
 
-Layers = list[IntegerLayer]
-Narrow = npt.NDArray[np.int16]
+Kept = npt.NDArray[np.signedinteger]
+"""What later layers read: numbers of spikes in 16 bits, currents in 64."""
 
 
 def corrected(
@@ -111,14 +111,14 @@ class _Correction:
         self, network: IntegerNetwork, wanted: Mapping[int, Doubles], output: Doubles
     ) -> None:
         self.network, self.wanted, self.output = network, wanted, output
-        self.layers: Layers = list(network.layers)
+        self.layers: list[IntegerLayer] = list(network.layers)
         self.readers = readers(network)
 
     def run(self, x: Doubles, hold: int) -> IntegerNetwork:
         """Simulate layer after layer, all steps of a layer at once, and correct each."""
         network, clipped = self.network, Saturation()
         frames = [whole_input(network, frame, clipped) for frame in x]
-        values: dict[int, npt.NDArray[np.signedinteger]] = {
+        values: dict[int, Kept] = {
             0: np.stack([frames[t // hold % len(frames)] for t in range(network.timesteps)])
         }
         for number, layer in enumerate(network.layers, 1):
@@ -185,7 +185,7 @@ class _Correction:
         bits = self.network.state_bits
         return np.stack([fire(layer, number, each, state, bits, clipped) for each in currents])
 
-    def _correct_output(self, values: Mapping[int, npt.NDArray[np.signedinteger]]) -> None:
+    def _correct_output(self, values: Mapping[int, Kept]) -> None:
         """Make the mean output that of the network itself."""
         source = next((n for n in self.network.output if self._gives_output(n)), None)
         if source is None:

@@ -17,6 +17,9 @@ import numpy.typing as npt
 from snnconv.exports.parts.integer_network import IntegerLayer, IntegerNetwork, Whole
 
 Doubles = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int16]
+"""Numbers of spikes, which are kept for all layers and steps."""
+
 EXACT_SINGLE = 2**24
 """Below it, every whole number is one of float32."""
 
@@ -42,7 +45,7 @@ class IntegerRun:
     """
 
     outputs: Whole
-    spikes: Mapping[int, Whole]
+    spikes: Mapping[int, Counts]
     saturation: Saturation
 
 
@@ -68,7 +71,7 @@ def run(
     """
     saturation, state = Saturation(), State()
     frames = [whole_input(network, frame, saturation) for frame in x]
-    outputs, spikes = [], dict[int, list[Whole]]()
+    outputs, spikes = [], dict[int, list[Counts]]()
     for t in range(timesteps):
         values: dict[int, Whole] = {0: frames[t // hold % len(frames)]}
         for number, layer in enumerate(network.layers, 1):
@@ -77,7 +80,7 @@ def run(
             if layer.kind == "neurons":
                 values[number] = fire(layer, number, given, state, network.state_bits, saturation)
                 if watched:
-                    spikes.setdefault(number, []).append(values[number])
+                    spikes.setdefault(number, []).append(values[number].astype(np.int16))
             else:
                 values[number] = computed(layer, given)
         rows = sum(values[each].reshape(len(values[each]), -1) for each in network.output)
