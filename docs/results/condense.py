@@ -51,9 +51,9 @@ OF_A_LAYER = ("name", "threshold", "sin_ratio", "ans_per_neuron", "ans_per_sin_n
 
 
 def condensed(report: dict[str, Any]) -> dict[str, Any]:
-    """Keep what the tables read; a report that isn't a stage's is short, and kept whole."""
+    """Keep what the tables read; of a report that isn't a stage's, all that it found."""
     if "schema" not in report:
-        return report
+        return {key: value for key, value in report.items() if value not in (None, [], {})}
     if report["schema"].startswith("snnconv.compare/"):
         return compared(report)
     if report["schema"].startswith("snnconv.compare-training/"):

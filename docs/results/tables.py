@@ -685,7 +685,7 @@ def exported(rows: dict[str, dict]) -> str:
         if "refused" in r:
             continue
         sizes = " + ".join(f"{size / 1000:,.0f}" for size in r["bytes"].values() if size > 1000)
-        differing, compared = r["spikes_differing"], r["spikes_compared"]
+        differing, compared = r.get("spikes_differing"), r.get("spikes_compared")
         figures = [sizes, str(r["samples"]), f"{r['difference']:.0e}" if r["difference"] else "0"]
         figures.append("" if differing is None else f"{differing:,} of {compared / 1e6:.1f} M")
         figures += [str(r["classes_equal"])]

@@ -49,6 +49,12 @@ class Subject:
         return self.checkpoint.conversion
 
     @property
+    def outputs(self) -> tuple[int, ...]:
+        """The shape of a sample's outputs."""
+        analysis = self.network.analysis
+        return analysis.shapes[analysis.graph.output]
+
+    @property
     def params(self) -> NeuronParams:
         """The parameters of the neurons at the sites, which the coding may have chosen."""
         return next(iter(self.network.neurons.values())).params

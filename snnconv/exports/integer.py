@@ -60,7 +60,9 @@ class Params(Parameters):
     bias_correction: bool = Field(
         False, description="biases keep the mean number of spikes of each channel"
     )
-    samples: int = Field(128, ge=1, description="training samples for the bias correction")
+    samples: int = Field(
+        128, ge=2, description="training samples for the bias correction, if there are so many"
+    )
 
     @property
     def widths(self) -> Widths:
@@ -135,9 +137,9 @@ class Integer(Export):
             "potentials": clipped.of_potentials,
             "potentials_clipped": clipped.potentials,
         }
-        return valued(
-            RunResult(torch.from_numpy(logits(network, found.outputs)), spikes, counted), subject
-        )
+        said = torch.from_numpy(logits(network, found.outputs))
+        said = said.reshape(*said.shape[:2], *subject.outputs)
+        return valued(RunResult(said, spikes, counted), subject)
 
 
 def _header(network: IntegerNetwork, stem: str) -> str:

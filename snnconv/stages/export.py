@@ -74,10 +74,12 @@ def run(config: ExportConfig, progress: Progress | None = None) -> ExportReport:
         raise ObstaclesError(str(file), obstacles, f"be exported to {config.to}", "part")
     out = _file(config, format_, describe(checkpoint).stem(checkpoint.kind, subject.info.timesteps))
     dataset = load_data(session, config, checkpoint.data)
+    refuse_lost([out], out.with_suffix(".json"), ExportReport)  # before a long correction
     count, seed = format_.samples, config.seed
     seen = training_samples(session, checkpoint, network, dataset, count, seed)
-    subject = replace(subject, samples=seen)
-    files = format_.files(subject, out.stem)
+    with progress.task("correct biases" if count else "write", 1) as advance:
+        files = format_.files(replace(subject, samples=seen), out.stem)
+        advance(1)
     outputs = [out.with_suffix(suffix) for suffix in files]
     refuse_lost(outputs, out.with_suffix(".json"), ExportReport)
 

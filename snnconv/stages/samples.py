@@ -156,11 +156,14 @@ def training_samples(
     wanted = BatchPlan(len(chosen), info.timesteps)
     found = plan_batches(session, network, wanted, memory, share=4)
     if found != wanted:
-        most = found.samples if found.steps == wanted.steps else 1
+        given = session.bound.bytes if session.bound else 0
+        fewer = found.steps == wanted.steps and 2 <= found.samples < len(chosen)
         raise UsageError(
             f"memory does not hold {len(chosen)} samples over {info.timesteps} steps",
-            f"{mib(session.bound.bytes) if session.bound else 0} can be taken",
-            f"correct biases on fewer: samples={most}",
+            f"{mib(given)} can be taken",
+            f"correct biases on fewer: samples={found.samples}"
+            if fewer
+            else "leave bias_correction out, or give more memory",
         )
     shown = frames_per_run(checkpoint.data.frames, info.timesteps, info.hold)
     drawn = batches(dataset.train, checkpoint.data, chosen, AT_ONCE, frames_per_run=shown)

@@ -16,7 +16,8 @@ Reference:
 
 Deviations:
     The mean number of spikes is kept, not the mean current, because a current that differs by next
-    to nothing can be a spike less. A bias stays if its layer feeds more than one membrane.
+    to nothing can be a spike less. A bias stays if the difference may be one of the samples alone,
+    and if its layer feeds a pooling or more than one membrane.
 """
 
 from collections.abc import Mapping
@@ -44,6 +45,9 @@ from snnconv.simulation.simulate import simulate
 REACH = 4
 """A bias moves by up to 1/4 of a threshold for each step."""
 
+ERRORS = 2
+"""A mean differs if it differs by more than so many standard errors."""
+
 HALVINGS = 10
 """How often the interval in which a shift lies is halved."""
 
@@ -64,44 +68,44 @@ def corrected(
         sites: its layers of neurons, by site.
         subject: the network that it is of, with samples.
     """
-    wanted, output = _means(network, sites, subject)
+    wanted, output = _emitted(network, sites, subject)
     assert subject.samples is not None
     hold = subject.network.hold or network.timesteps
     return _Correction(network, wanted, output).run(subject.samples.double().numpy(), hold)
 
 
-def _means(
+def _emitted(
     network: IntegerNetwork, sites: Mapping[str, int], subject: Subject
 ) -> tuple[dict[int, Doubles], Doubles]:
     """Simulate the network itself.
 
     Returns:
-        The mean number of spikes in T steps of each channel, by layer; and the mean output ``[D]``
-        in units of the network in whole numbers.
+        Each sample's spikes in T steps, the mean over the places of a channel ``[B, C]``, by layer;
+        and its outputs ``[B, D]``, in units of the network in whole numbers.
     """
     x, T = subject.samples, network.timesteps
     assert x is not None
-    counted: dict[str, Tensor] = {}
+    parts: dict[str, list[Tensor]] = {site: [] for site in sites}
     outputs: list[Tensor] = []
 
     def observe(name: str, start: int, output: LayerOutput) -> None:
         if name in sites and output.values is not None:
-            values = output.values.double().sum((0, 1))
-            counted[name] = counted.get(name, torch.zeros(())) + values
+            theta = subject.network.neurons[name].threshold
+            counts = output.values / per_neuron(theta, output.values.dim() - 1)
+            parts[name].append(_by_channel(counts.sum(0).double(), channels[name]))
 
+    channels = {site: network.layers[number - 1].gives[0] for site, number in sites.items()}
     needs = ObserverNeeds(counts=False)
     for part in torch.arange(x.shape[1]).split(AT_ONCE):
         logits = simulate(subject.network, x[:, part], part, T, T, observe, needs)
-        outputs.append(logits[-1])
-    wanted = {}
-    for site, number in sites.items():
-        theta = subject.network.neurons[site].threshold.double()
-        counts = counted[site] / x.shape[1]
-        counts = counts / per_neuron(theta, counts.dim() + 1)
-        wanted[number] = counts.reshape(network.layers[number - 1].gives[0], -1).mean(1).numpy()
-    channels = network.layers[network.output[0] - 1].gives[0]
-    rows = torch.cat(outputs).reshape(x.shape[1], channels, -1)
-    return wanted, rows.mean((0, 2)).numpy() / network.output_scale
+        outputs.append(_by_channel(logits[-1], network.layers[network.output[0] - 1].gives[0]))
+    wanted = {number: torch.cat(parts[site]).numpy() for site, number in sites.items()}
+    return wanted, torch.cat(outputs).numpy() / network.output_scale
+
+
+def _by_channel(values: Tensor, channels: int) -> Tensor:
+    """Return the mean over places ``[B, C]`` of values ``[B, *N]``."""
+    return values.reshape(len(values), channels, -1).mean(2)
 
 
 class _Correction:
@@ -156,27 +160,29 @@ class _Correction:
     def _shift(self, number: int, currents: Whole) -> Whole:
         """Return the shift of each channel whose mean number of spikes is nearest.
 
-        More current never means fewer spikes of IF, so the interval is halved.
+        More current never means fewer spikes of IF, and hardly ever fewer of signed neurons, so
+        the interval is halved; of all that was tried, the nearest counts.
         """
         wanted, theta = self.wanted[number], self.layers[number - 1].bias
         best = np.zeros_like(theta)
-        found = self._mean(number, currents)
-        gap = np.abs(found - wanted)
-        low = np.where(found < wanted, 0, -theta // REACH)
-        high = np.where(found < wanted, theta // REACH, 0)
+        found = self._emitted(number, currents) - wanted
+        gap, moves = found.mean(0), differs(found)
+        least = np.abs(gap)
+        low = np.where(gap < 0, 0, -(theta // REACH))
+        high = np.where(gap < 0, theta // REACH + 1, 0)
         for _ in range(HALVINGS):
             middle = (low + high) // 2
-            found = self._mean(number, currents + middle[:, None, None])
-            nearer = np.abs(found - wanted) < gap
+            gap = (self._emitted(number, currents + middle[:, None, None]) - wanted).mean(0)
+            nearer = np.abs(gap) < least
             best = np.where(nearer, middle, best)
-            gap = np.where(nearer, np.abs(found - wanted), gap)
-            low = np.where(found < wanted, middle, low)
-            high = np.where(found < wanted, high, middle)
-        return best
+            least = np.where(nearer, np.abs(gap), least)
+            low = np.where(gap < 0, middle, low)
+            high = np.where(gap < 0, high, middle)
+        return np.where(moves, best, 0)
 
-    def _mean(self, number: int, currents: Whole) -> Doubles:
-        """Return each channel's mean number of spikes in all steps."""
-        found: Doubles = self._counts(number, currents).sum(0).mean((0, 2, 3))
+    def _emitted(self, number: int, currents: Whole) -> Doubles:
+        """Return each sample's spikes in all steps, the mean over the places of a channel."""
+        found: Doubles = self._counts(number, currents).sum(0).mean((2, 3))
         return found
 
     def _counts(self, number: int, currents: Whole) -> Whole:
@@ -192,21 +198,30 @@ class _Correction:
             return
         steps, samples = values[source].shape[:2]
         rows = sum(
-            values[each].reshape(steps, samples, len(self.output), -1)
+            values[each].reshape(steps, samples, self.output.shape[1], -1)
             for each in self.network.output
         )
         assert not isinstance(rows, int)
-        self._add(source, np.round(self.output - rows.mean((0, 1, 3))).astype(np.int64))
+        apart = self.output - rows.mean((0, 3))
+        shift = np.where(differs(apart), apart.mean(0).round(), 0)
+        self._add(source, shift.astype(np.int64))
 
     def _gives_output(self, number: int) -> bool:
         """Whether a layer has biases that reach the output, and nothing else."""
         layer = self.layers[number - 1]
         alone = self.readers[number] == [OUTPUT]
-        return layer.kind == "weights" and alone and layer.gives[0] == len(self.output)
+        return layer.kind == "weights" and alone and layer.gives[0] == self.output.shape[1]
 
 
 OUTPUT = 2**31
 """The number of the output among the readers of a layer: behind all others."""
+
+
+def differs(apart: Doubles) -> npt.NDArray[np.bool_]:
+    """Whether the mean of differences ``[B, C]`` is another than 0, by what samples can tell."""
+    error = apart.std(0, ddof=1) / np.sqrt(len(apart)) if len(apart) > 1 else np.inf
+    found: npt.NDArray[np.bool_] = np.abs(apart.mean(0)) > ERRORS * error
+    return found
 
 
 def readers(network: IntegerNetwork) -> dict[int, list[int]]:

@@ -79,15 +79,16 @@ class IntegerMeasure:
 
         Args:
             x: the samples.
-            own: logits of the network itself.
+            own: logits of the network itself, ``[T, B, *outputs]``.
             labels: classes ``[B]``, if there are any.
         """
         samples = x.double().cpu().numpy()
         found = run(self.network, samples, self.timesteps, self.hold, watched=False)
-        said = torch.from_numpy(logits(self.network, found.outputs, self.first)).argmax(2)
+        outputs = torch.from_numpy(logits(self.network, found.outputs, self.first))
+        said = outputs.reshape(own.shape).argmax(2)
         before = own[-1].argmax(1).cpu()
         sums, clipped = self.sums, found.saturation
-        sums["same"] += int((said[-1] == before).sum())
+        sums["same"] += int((said[-1] == before).reshape(len(before), -1).all(1).sum())
         sums["inputs"] += clipped.of_inputs
         sums["inputs_clipped"] += clipped.inputs
         sums["potentials"] += clipped.of_potentials

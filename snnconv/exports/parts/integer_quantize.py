@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snnconv.errors import UsageError
 from snnconv.exports.base import Subject
 from snnconv.exports.parts.integer_network import IntegerLayer, IntegerNetwork, Pair, Size, Whole
 from snnconv.exports.parts.unit_graph import Layer, UnitGraph, unit_graph
@@ -26,7 +27,7 @@ from snnconv.graph.ir import INPUT
 from snnconv.neurons.signed import Params as SignedParams
 
 FINE = 2.0**-12
-"""The unit of a membrane that no weights feed."""
+"""The largest unit of a membrane that no weights feed."""
 
 ROOM = 16
 """At least this many thresholds fit into a potential; finer weights get a larger unit."""
@@ -149,13 +150,23 @@ class _Quantizer:
         group = self.groups[name]
         if group not in self.units:
             least = ROOM / 2 ** (self.widths.state_bits - 1)
-            weights = self._fitted(group).clamp(min=least)
-            shift = min(SHIFT, math.floor(math.log2(float(weights.min()) / least)))
+            ends = self._has_potential(group)
+            weights = self._fitted(group).clamp(min=least if ends else least / self._gain(group))
+            finest = math.floor(math.log2(float(weights.min()) / least))
+            shift = min(SHIFT, finest) if ends else 0
             unit = weights / 2**shift
             if group != self.groups["output"]:
                 unit = 1 / (1 / unit).round().clamp(min=1)  # of a whole threshold, above 0
             self.shifts[group], self.units[group] = shift, unit
         return self.units[group]
+
+    def _has_potential(self, group: str) -> bool:
+        """Whether a group ends in neurons or in the output, and not in a pooling with a gain."""
+        ends = any(
+            layer.kind == "neurons" and self.groups[layer.name] == group
+            for layer in self.graph.layers
+        )
+        return ends or group == self.groups["output"]
 
     def _fitted(self, group: str) -> Tensor:
         """Return the unit of least mean square error of a group's weights."""
@@ -165,14 +176,36 @@ class _Quantizer:
             if self.groups[layer.name] == group and layer.weight is not None and layer.gain is None
         ]
         if not rows:
-            return torch.tensor(FINE)
+            return self._of_gains(group)
         one = self.groups["output"] == group or not self.widths.channel
-        members = [layer for layer in self.graph.layers if self.groups[layer.name] == group]
-        one = one or any(layer.kind == "flatten" for layer in members)
+        one = one or self._is_flattened(group)
         weights = torch.cat(rows, 1)
         weights = weights.reshape(1, -1) if one else weights
         best = fitted_unit(weights.double(), self.widths.bits)
         return (best[0] if one else best).float()
+
+    def _of_gains(self, group: str) -> Tensor:
+        """Return the unit of a membrane that no weights feed: with it, gains are whole numbers."""
+        unit = torch.tensor(FINE)
+        for layer in self.graph.layers:
+            if self.groups[layer.name] == group and layer.gain is not None:
+                unit = torch.minimum(unit, layer.gain * self._unit(layer.sources[0]))
+        one = group == self.groups["output"] or not self.widths.channel
+        return unit.min() if one or self._is_flattened(group) else unit
+
+    def _gain(self, group: str) -> float:
+        """Return the smallest gain of what a group gives to another; 1 without any."""
+        gains = [
+            float(layer.gain.min())
+            for layer in self.graph.layers
+            if layer.gain is not None and self.groups.get(layer.sources[0]) == group
+        ]
+        return min((each for each in gains if each > 0), default=1.0)
+
+    def _is_flattened(self, group: str) -> bool:
+        """Whether a group's channels become single places."""
+        members = (layer for layer in self.graph.layers if self.groups[layer.name] == group)
+        return any(layer.kind == "flatten" for layer in members)
 
     def _weight(self, layer: Layer) -> Tensor:
         """Return weights on whole numbers, which include the unit of their input."""
@@ -200,6 +233,7 @@ class _Quantizer:
         if layer.gain is not None:
             source = self._unit(layer.sources[0])
             gain = _whole((layer.gain * source / self._unit(layer.name)).expand(given[0]))
+            self._refuse_lost(layer, layer.gain, gain)
             return IntegerLayer("gains", sources, given, given, bias=gain)
         window = layer.window
         where = (
@@ -238,9 +272,20 @@ class _Quantizer:
         of_weights = each * 2 ** self.shifts[self.groups[layer.name]]
         scaled = wanted / of_weights.reshape(-1, *[1] * (wanted.dim() - 1))
         found = scaled.round().clamp(-largest, largest)
+        self._refuse_lost(layer, wanted, _array(found))
         assert layer.bias is not None
         bias = layer.bias / each
         return _array(found).reshape(outputs, inputs, *kernel), _whole(bias)
+
+    def _refuse_lost(self, layer: Layer, wanted: Tensor, found: Whole) -> None:
+        """Refuse widths with which nothing is left of a layer."""
+        if wanted.any() and not found.any():
+            raise UsageError(
+                "these widths leave nothing of a layer",
+                f"{layer.name}: all its weights are rounded to 0, with state_bits="
+                f"{self.widths.state_bits} and input_bits={self.widths.input_bits}",
+                "give more state_bits, or fewer input_bits",
+            )
 
     def _neurons(self, layer: Layer, sources: tuple[int, ...], given: Size) -> IntegerLayer:
         """Return neurons whose threshold is the inverse of their membrane's unit."""
