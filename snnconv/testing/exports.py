@@ -61,7 +61,7 @@ def subject(
             save(made, file)
             made = load(file)
     network = spiking_network(made, engine="dense").eval()
-    return Subject(made, network, f"{neuron} network", "0" * 64)
+    return Subject(made, network, f"{neuron} network", "0" * 64, images(BATCH)[None])
 
 
 @functools.cache

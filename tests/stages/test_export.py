@@ -200,6 +200,17 @@ def test_more_samples_to_correct_biases_than_memory_holds(folder, tmp_path):
     few = int(error["remedy"].removeprefix("correct biases on fewer: samples="))
     assert 1 <= few < 128
     done(*words, "--memory", "1MiB", "--integer", f"samples={few}", "--metric", "accuracy")
+    error = refused(*words, "--memory", "1KiB", code=ExitCode.USAGE)
+    assert error["remedy"] == "leave bias_correction out, or give more memory"
+
+
+def test_a_file_that_would_be_lost_is_named_before_a_long_correction(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("snnconv.stages.export.training_samples", None)  # is not reached
+    (tmp_path / "net.snni").write_text("mine")
+    words = ("--to", "integer", "--param", "bias_correction=true", "--out", tmp_path / "net.snni")
+    error = refused(*small("--run", folder, *words), code=ExitCode.USAGE)
+    assert "net.snni would be lost" in error["problem"]
+    assert (tmp_path / "net.snni").read_text() == "mine"
 
 
 WRONG = '''

@@ -32,6 +32,9 @@ FINE = 2.0**-12
 ROOM = 16
 """At least this many thresholds fit into a potential; finer weights get a larger unit."""
 
+NOTHING = 1 / 64
+"""Currents below so much of a threshold may be rounded to 0, as in a layer that never fires."""
+
 SHIFT = 6
 """The largest f: a membrane has units of 1/64 of a weight's."""
 
@@ -272,7 +275,9 @@ class _Quantizer:
         of_weights = each * 2 ** self.shifts[self.groups[layer.name]]
         scaled = wanted / of_weights.reshape(-1, *[1] * (wanted.dim() - 1))
         found = scaled.round().clamp(-largest, largest)
-        self._refuse_lost(layer, wanted, _array(found))
+        most = 2 ** (self.widths.input_bits - 1) - 1 if INPUT in layer.sources else 1
+        if most * float(wanted.abs().flatten(1).sum(1).max()) >= NOTHING:
+            self._refuse_lost(layer, wanted, _array(found))
         assert layer.bias is not None
         bias = layer.bias / each
         return _array(found).reshape(outputs, inputs, *kernel), _whole(bias)
@@ -282,9 +287,9 @@ class _Quantizer:
         if wanted.any() and not found.any():
             raise UsageError(
                 "these widths leave nothing of a layer",
-                f"{layer.name}: all its weights are rounded to 0, with state_bits="
-                f"{self.widths.state_bits} and input_bits={self.widths.input_bits}",
-                "give more state_bits, or fewer input_bits",
+                f"{layer.name}: all its weights are rounded to 0, with bits={self.widths.bits}, "
+                f"state_bits={self.widths.state_bits} and input_bits={self.widths.input_bits}",
+                "give more bits or state_bits, or fewer input_bits",
             )
 
     def _neurons(self, layer: Layer, sources: tuple[int, ...], given: Size) -> IntegerLayer:
