@@ -141,6 +141,10 @@ def _cores(target: Target, places: Mapped, rates: dict[str, float]) -> list[FitC
     return sorted(rows, key=lambda row: row.core)
 
 
+NARROW = 20
+"""Potentials of fewer bits ask for an input of fewer bits than the 12 of the default."""
+
+
 def _notes(target: Target, asked: Demand) -> list[str]:
     """Return remarks that a table of figures can't hold."""
     notes = []
@@ -149,11 +153,14 @@ def _notes(target: Target, asked: Demand) -> list[str]:
             "the output layer has no neurons: read its potentials, or compute it outside the chip"
         )
     widths = {"bits": (target.weight_bits, 16), "state_bits": (target.state_bits, 32)}
-    chosen = " ".join(
-        f"--integer {name}={figure.value}"
+    found = {
+        name: figure.value
         for name, (figure, widest) in widths.items()
         if figure and figure.value <= widest
-    )
+    }
+    if found.get("state_bits", 32) < NARROW:  # its sums would hold few bits of the weights
+        found["input_bits"] = max(2, found["state_bits"] - 8)
+    chosen = " ".join(f"--integer {name}={bits}" for name, bits in found.items())
     if chosen:
         notes.append(f"what rounding to these widths costs: snnconv evaluate {chosen}")
     return notes

@@ -38,6 +38,24 @@ def test_what_fits_and_what_does_not_are_in_the_report(folder):
     assert set(report["figures"]).isdisjoint(report["not_checked"])
 
 
+@pytest.mark.parametrize(
+    ("target", "wanted"),
+    [
+        ("dynapcnn", ["bits=8", "state_bits=16", "input_bits=8"]),
+        ("generic-digital", ["bits=8", "state_bits=24"]),
+        ("akida-1", ["bits=4"]),
+    ],
+)
+def test_what_its_widths_cost_is_a_command_that_works(folder, tmp_path, target, wanted):
+    report = json.loads(here("fit", "--target", target, "--run", folder, "--json").out)
+    (note,) = [each for each in report["notes"] if "snnconv evaluate" in each]
+    words = note.partition("snnconv evaluate ")[2].split()
+    assert words == [word for each in wanted for word in ("--integer", each)]
+    few = ("--limit", "100", "--metric", "accuracy", "--run", folder, "--out", tmp_path / "e.json")
+    measured = json.loads(finished("evaluate", *words, *few, "--json").out)
+    assert measured["integer"]["same_class"] >= 95
+
+
 def test_a_target_of_ones_own_fits(folder, tmp_path):
     file = tmp_path / "chip.toml"
     file.write_text(
