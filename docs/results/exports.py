@@ -79,7 +79,7 @@ CONVERSIONS = {
 }
 ALL = ("if", "msat", "signed", "lm-ht")
 WHOLE = ("if", "msat", "signed", "lm-ht", "lm-ht-as-if")
-BIASED = ("if", "signed", "lm-ht-as-if")
+BIASED = ("if", "signed")
 FORMATS = {
     "integer-8": Format("integer", (*WHOLE, "if-bias", "if-32"), {"bits": 8}),
     "integer-4": Format("integer", WHOLE, {"bits": 4}),
@@ -93,7 +93,7 @@ FORMATS = {
     "onnx-unrolled": Format("onnx", ("lm-ht",), {"unroll": T // 4}),
 }
 KEPT = (
-    *("neuron", "timesteps", "referee", "samples", "steps", "difference", "tolerance"),
+    *("neuron", "timesteps", "samples", "steps", "difference", "tolerance"),
     *("classes_equal", "spikes_compared", "spikes_differing", "accuracy", "accuracy_before"),
     *("counted", "peers", "seconds"),
 )
