@@ -5,7 +5,7 @@ python docs/results/rounded_weights.py CHECKPOINT LIMIT
 The checkpoint is one of `snnconv convert` on Fashion-MNIST. Its weights are rounded to 10 and 8
 bits, with a unit for each channel as in the format `integer`, or multiplied by 1 + noise. All else
 stays as it is, so the figures have the effect of the weights alone. Each row also names the first
-channel whose mean number of spikes changes by more than 0.05 in T steps.
+channel whose mean number of spikes, on the first 500 samples, changes by more than 0.05 in T steps.
 """
 
 import sys
@@ -25,8 +25,13 @@ from snnconv.exports.parts.integer_quantize import fitted_unit
 from snnconv.simulation.build import spiking_network
 from snnconv.simulation.simulate import simulate
 
+AT_ONCE = 100
+
 MOVED = 0.05
 """Spikes of a neuron in T steps, on average over places and samples."""
+
+COUNTED = 500
+"""Samples whose spikes are counted."""
 
 
 class Found(NamedTuple):
@@ -93,11 +98,16 @@ def main(checkpoint: Path, limit: int) -> None:
         def observe(name: str, start: int, output: LayerOutput) -> None:
             assert output.counts is not None
             counts = output.counts.double().sum((0, 1)).flatten(1)
-            spikes[name] = spikes.get(name, 0) + counts.mean(1) / len(order)
+            spikes[name] = spikes.get(name, 0) + counts.mean(1) / min(COUNTED, len(order))
 
         needs = ObserverNeeds(values=False)
-        for indices, x, _ in batches(data.test, stored.data, order, 100, frames_per_run=1):
-            logits = simulate(network, x, indices, T, T, observe, needs)
+        for number, (indices, x, _) in enumerate(
+            batches(data.test, stored.data, order, AT_ONCE, frames_per_run=1)
+        ):
+            if number * AT_ONCE < COUNTED:
+                logits = simulate(network, x, indices, T, T, observe, needs)
+            else:
+                logits = simulate(network, x, indices, T, T)
             classes.append(logits[-1].argmax(1))
         return Found(torch.cat(classes), spikes)
 
