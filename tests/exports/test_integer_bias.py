@@ -162,6 +162,14 @@ def test_no_layer_is_farther_from_its_spikes_than_with_its_bias_of_before(case, 
     means_are_kept(better, one, output)
 
 
+def test_one_sample_tells_nothing():
+    """It has no standard error, so no bias moves, that of the output neither."""
+    one = with_samples("residual", 1)
+    network, sites = quantized(one, Widths(3, 8, 20, True))
+    for old, new in zip(network.layers, corrected(network, sites, one).layers, strict=True):
+        np.testing.assert_array_equal(old.bias, new.bias)
+
+
 def test_the_same_samples_give_the_same_bytes_and_a_file_that_is_corrected():
     one = with_samples("residual")
     form = Integer(Params(bits=3, bias_correction=True, samples=10))
