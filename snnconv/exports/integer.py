@@ -40,7 +40,7 @@ from snnconv.exports.parts.integer_network import (
 )
 from snnconv.exports.parts.integer_quantize import Widths, quantized
 from snnconv.exports.parts.integer_run import logits, run
-from snnconv.exports.parts.unit_graph import obstacles, valued
+from snnconv.exports.parts.unit_graph import obstacles, unit_graph, valued
 from snnconv.neurons.if_ import IF
 from snnconv.neurons.signed import Params as SignedParams
 from snnconv.neurons.signed import Signed
@@ -120,7 +120,9 @@ class Integer(Export):
             raise CheckFailedError(
                 f"{file.name} can't be read", str(error), "export it again"
             ) from error
-        _, sites = quantized(subject, self.params.widths)
+        layers = unit_graph(subject, sums=True).layers
+        sites = [layer.site for layer in layers if layer.kind == "neurons"]
+        neurons = [n for n, layer in enumerate(network.layers, 1) if layer.kind == "neurons"]
         hold = subject.network.hold or timesteps
         found = run(network, x.double().numpy(), timesteps, hold)
         shapes = subject.network.analysis.shapes
@@ -128,7 +130,7 @@ class Integer(Export):
             site: torch.from_numpy(found.spikes[number])
             .float()
             .reshape(timesteps, -1, *shapes[site])
-            for site, number in sites.items()
+            for site, number in zip(sites, neurons, strict=True)
         }
         clipped = found.saturation
         counted = {

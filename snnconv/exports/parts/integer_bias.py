@@ -16,8 +16,8 @@ Reference:
 
 Deviations:
     The mean number of spikes is kept, not the mean current, because a current that differs by next
-    to nothing can be a spike less. A bias stays if the difference may be one of the samples alone,
-    and if its layer feeds a pooling or more than one membrane.
+    to nothing can be a spike less. A bias stays if the difference may be chance, and if its layer
+    feeds a pooling or more than one membrane.
 """
 
 from collections.abc import Mapping
@@ -167,6 +167,8 @@ class _Correction:
         best = np.zeros_like(theta)
         found = self._emitted(number, currents) - wanted
         gap, moves = found.mean(0), differs(found)
+        if not moves.any():
+            return best
         least = np.abs(gap)
         low = np.where(gap < 0, 0, -(theta // REACH))
         high = np.where(gap < 0, theta // REACH + 1, 0)
